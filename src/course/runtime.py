@@ -1,0 +1,184 @@
+"""Devices, sizes, random generators, progress and recorded results."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import inspect
+import json
+import os
+import platform
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+__all__ = [
+    "Record", "device", "generator", "loaded_files", "progress", "provenance", "recorded", "rng",
+    "scale",
+]  # fmt: skip
+
+RECORDS = Path(__file__).parent / "records"
+_loaded: set[Path] = set()
+
+
+def device():
+    """The device that tensors should live on: a GPU if torch sees one, else the CPU.
+
+    Returns
+    -------
+    torch.device
+    """
+    import torch
+
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def scale(*, cpu, gpu):
+    """``gpu`` on a machine with a GPU, else ``cpu``: one cell, two sizes."""
+    return gpu if device().type == "cuda" else cpu
+
+
+def _check_seed(seed) -> None:
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise ValueError(f"seed is {seed!r}; allowed are non-negative integers")
+
+
+def rng(seed: int) -> np.random.Generator:
+    """An explicit NumPy generator; the same stream on every machine."""
+    _check_seed(seed)
+    return np.random.default_rng(seed)
+
+
+def generator(seed: int, device="cpu"):
+    """An explicit torch generator on ``device``, for draws that are too many for NumPy.
+
+    Returns
+    -------
+    torch.Generator
+    """
+    _check_seed(seed)
+    import torch
+
+    return torch.Generator(device=device).manual_seed(int(seed))
+
+
+def progress(iterable: Iterable, description: str) -> Iterator:
+    """``iterable`` with a progress bar; without one where outputs are stored or tested.
+
+    The environment variable ``COURSE_PROGRESS=off`` switches the bar off.
+    """
+    if os.environ.get("COURSE_PROGRESS") == "off":
+        return iter(iterable)
+    from tqdm.auto import tqdm
+
+    return iter(tqdm(iterable, desc=description, leave=False))
+
+
+def provenance() -> dict[str, str]:
+    """Where and with what a result was computed: device, processor, versions, date (UTC)."""
+    import torch
+
+    from course import __version__
+
+    where = device()
+    name = torch.cuda.get_device_name(where) if where.type == "cuda" else "CPU"
+    return {
+        "device": name,
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "torch": torch.__version__.split("+")[0],
+        "course": __version__,
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+    }
+
+
+@dataclass(frozen=True)
+class Record:
+    """A stored result of a run that is too long or too large for a page.
+
+    Attributes
+    ----------
+    values : dict of str to numpy.ndarray
+        What ``compute`` returned.
+    settings : dict
+        The settings, seeds included, that ``compute`` was called with.
+    provenance : dict of str to str
+        Device, versions and date of the run, and the digest of the function that made it.
+    current : bool
+        Whether that function is, byte for byte, the one in use now.
+    """
+
+    values: dict[str, np.ndarray]
+    settings: dict
+    provenance: dict[str, str]
+    current: bool
+
+    def __str__(self) -> str:
+        settings = ", ".join(f"{key}={value}" for key, value in self.settings.items())
+        made = self.provenance
+        older = "" if self.current else "; by an earlier version of this code"
+        return (
+            f"recorded {made['date']} on {made['device']} ({made['machine']}), "
+            f"torch {made['torch']}, with {settings}{older}"
+        )
+
+
+def _source_digest(compute: Callable) -> str:
+    return hashlib.sha256(inspect.getsource(compute).encode()).hexdigest()[:16]
+
+
+def recorded(
+    name: str, compute: Callable[..., dict], *, settings: dict, refresh: bool = False
+) -> Record | None:
+    """Load a stored result; compute and store it only when asked.
+
+    Parameters
+    ----------
+    name : str
+        ``"chapter.what"``; the file is ``src/course/records/<name>.json``.
+    compute : callable
+        ``compute(**settings)`` returns a dict of numbers and arrays: a named function.
+    settings : dict
+        Every setting of the run, seeds included; JSON-serialisable.
+    refresh : bool
+        Compute now and store. The environment variable ``COURSE_RECORD=<name>`` does the same
+        without an edit.
+
+    Returns
+    -------
+    Record or None
+        None, after one plain line of text, when there is no stored result.
+
+    Raises
+    ------
+    ValueError
+        If the stored result was made with other settings than those asked for.
+    """
+    path = RECORDS / f"{name}.json"
+    if refresh or os.environ.get("COURSE_RECORD") == name:
+        values = {key: np.asarray(value).tolist() for key, value in compute(**settings).items()}
+        made = provenance() | {"source": _source_digest(compute)}
+        path.parent.mkdir(exist_ok=True)
+        content = {"settings": settings, "provenance": made, "values": values}
+        path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    if not path.exists():
+        print(f"No recorded result {name!r} is stored. Set COURSE_RECORD={name} to compute it.")
+        return None
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if content["settings"] != json.loads(json.dumps(settings)):
+        raise ValueError(
+            f"settings is {settings}, but the record {name!r} was made with "
+            f"{content['settings']}; set COURSE_RECORD={name} to compute it anew"
+        )
+    _loaded.add(path)
+    values = {key: np.asarray(value) for key, value in content["values"].items()}
+    current = content["provenance"]["source"] == _source_digest(compute)
+    return Record(values, content["settings"], content["provenance"], current)
+
+
+def loaded_files() -> list[Path]:
+    """Record and data files read so far in this process; stored outputs depend on them."""
+    return sorted(_loaded)
