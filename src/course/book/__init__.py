@@ -1,0 +1,1 @@
+"""What makes the book a book: notebooks and their pairs, generated tables, the public address."""
