@@ -1,0 +1,361 @@
+"""The infinite-width kernels against the reference table, independent routes and identities."""
+
+import math
+
+import mpmath
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.integrate import dblquad
+
+from course.ntk import gaussian_moments, infinite_width_kernels
+from course.ntk import kernels as module
+
+POINTS = np.array([(1, 0.5, -0.5), (0, 1, 1), (-1, 0.3, 0.2), (2, -1, 0.5)])
+SIGMA_B = math.sqrt(0.1)
+TABLE = {
+    "relu": (2.0, [1.06563996, 1.17421635, 5.0, 1.91915280, 1.61566298]),
+    "erf": (1.5, [0.27424308, -0.05260416, 2.81046941, 0.58665229, -0.77520960]),
+}
+
+
+def picked(kernels):
+    nngp, ntk = kernels
+    return np.array([nngp[0, 1], nngp[2, 3], ntk[0, 0], ntk[0, 1], ntk[2, 3]])
+
+
+@pytest.mark.parametrize("activation", ["relu", "erf", torch.erf])
+def test_reference_table(activation):
+    key = activation if isinstance(activation, str) else "erf"
+    variance, expected = TABLE[key]
+    kernels = infinite_width_kernels(
+        POINTS, depth=3, activation=activation, sigma_w=math.sqrt(variance), sigma_b=SIGMA_B
+    )
+    # The table has eight decimals.
+    np.testing.assert_allclose(picked(kernels), expected, rtol=0, atol=1e-8)
+
+
+def mpmath_relu(x1, x2, depth, variance_w, variance_b):
+    """The textbook recursion with 60 digits, for one pair."""
+    with mpmath.workdps(60):
+        x1, x2 = ([mpmath.mpf(float(v)) for v in x] for x in (x1, x2))
+        w, b = mpmath.mpf(variance_w), mpmath.mpf(variance_b)
+
+        def inner(x, y):
+            return w * sum(s * t for s, t in zip(x, y, strict=True)) / len(x) + b
+
+        q1, q2, k = inner(x1, x1), inner(x2, x2), inner(x1, x2)
+        theta = k
+        for _ in range(depth):
+            root = mpmath.sqrt(q1 * q2)
+            cosine = k / root
+            angle = mpmath.acos(max(min(cosine, mpmath.mpf(1)), mpmath.mpf(-1)))
+            k = w * root / (2 * mpmath.pi) * (
+                mpmath.sin(angle) + (mpmath.pi - angle) * cosine
+            ) + b
+            theta = k + w * (mpmath.pi - angle) / (2 * mpmath.pi) * theta
+            q1, q2 = w * q1 / 2 + b, w * q2 / 2 + b
+        return k, theta, mpmath.sqrt(q1 * q2) - k
+
+
+@pytest.mark.parametrize("offset", [1.0, 1e-3, 1e-6, 1e-9, 0.0])
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("variance_b", [0.0, 0.25])
+def test_relu_near_duplicates_and_antipodes(offset, sign, variance_b):
+    x = np.array([[0.3, -1.2, 0.7, 0.1]])
+    y = sign * x + offset * np.array([[0.4, 0.2, -0.5, 1.0]])
+    for depth in (1, 3):
+        nngp, ntk = infinite_width_kernels(
+            x, y, depth=depth, sigma_w=math.sqrt(2.0), sigma_b=math.sqrt(variance_b)
+        )
+        k, theta, _ = mpmath_relu(x[0], y[0], depth, 2.0, variance_b)
+        # Twenty roundings of numbers of order 1; an arccos of the cosine fails at 1e-8.
+        assert abs(nngp[0, 0] - float(k)) < 5e-15
+        assert abs(ntk[0, 0] - float(theta)) < 2e-14
+
+
+def test_relu_angle_of_near_duplicates_keeps_relative_precision():
+    # Theta - its value for a duplicate is -theta/pi at leading order: only an angle that is
+    # precise relative to itself gives it at a separation of 1e-6.
+    x = np.array([[1.0, 0.0]])
+    y = np.array([[math.cos(1e-6), math.sin(1e-6)]])
+    settings_ = {"depth": 1, "sigma_w": math.sqrt(2.0), "sigma_b": 0.0}
+    gap = infinite_width_kernels(x, x, **settings_).ntk - infinite_width_kernels(
+        x, y, **settings_
+    ).ntk
+    assert gap[0, 0] * math.pi == pytest.approx(1e-6, rel=1e-5)
+
+
+def gelu(z):
+    return z * 0.5 * (1 + math.erf(z / math.sqrt(2)))
+
+
+def gelu_slope(z):
+    return 0.5 * (1 + math.erf(z / math.sqrt(2))) + z * math.exp(-z * z / 2) / math.sqrt(
+        2 * math.pi
+    )
+
+
+FUNCTIONS = {
+    "gelu": (gelu, gelu_slope),
+    "tanh": (math.tanh, lambda z: 1 - math.tanh(z) ** 2),
+    "erf": (math.erf, lambda z: 2 / math.sqrt(math.pi) * math.exp(-z * z)),
+    "relu": (lambda z: max(z, 0.0), lambda z: float(z > 0)),
+}
+
+
+@pytest.mark.parametrize("name", ["gelu", "tanh", "erf"])
+@pytest.mark.parametrize(("q1", "q2", "cosine"), [(0.7, 1.9, 0.35), (1.3, 0.4, -0.8)])
+def test_moments_by_adaptive_integration(name, q1, q2, cosine):
+    k = cosine * math.sqrt(q1 * q2)
+    result = gaussian_moments(name, q1, q2, k)
+    for function, value in zip(FUNCTIONS[name], result, strict=True):
+
+        def integrand(s, t, function=function):
+            u = math.sqrt(q1) * t
+            v = math.sqrt(q2) * (cosine * t + math.sqrt(1 - cosine**2) * s)
+            weight = math.exp(-(s * s + t * t) / 2) / (2 * math.pi)
+            return function(u) * function(v) * weight
+
+        expected, error = dblquad(integrand, -9, 9, -9, 9, epsabs=1e-9, epsrel=1e-9)
+        assert abs(float(value) - expected) < 1e-8 + error
+
+
+@pytest.mark.parametrize("name", ["relu", "erf", "gelu", "tanh", "linear"])
+def test_derivative_moment_is_slope_of_the_first(name):
+    # Price's theorem: d/dk E[phi phi] = E[phi' phi'], a relation neither formula was built from
+    # (for GELU it was: there the check is of the algebra).
+    q1, q2, k, step = 0.8, 1.7, 0.4, 1e-5
+    above, below = (gaussian_moments(name, q1, q2, k + s).function for s in (step, -step))
+    slope = gaussian_moments(name, q1, q2, k).derivative
+    # Central difference: truncation of order step², rounding of order 1e-16/step.
+    assert float(slope) == pytest.approx(float(above - below) / (2 * step), abs=1e-9)
+
+
+def test_gelu_closed_form_equals_quadrature():
+    closed = infinite_width_kernels(
+        POINTS, depth=3, activation="gelu", sigma_w=1.2, sigma_b=SIGMA_B
+    )
+    numerical = infinite_width_kernels(
+        POINTS, depth=3, activation=torch.nn.functional.gelu, sigma_w=1.2, sigma_b=SIGMA_B
+    )
+    for left, right in zip(closed, numerical, strict=True):
+        np.testing.assert_allclose(left, right, rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize("name", ["relu", "erf", "gelu", "tanh"])
+def test_moments_by_sampling(name):
+    rng = np.random.default_rng(7)
+    q1, q2, k = 1.1, 0.9, -0.3
+    u, v = rng.multivariate_normal([0, 0], [[q1, k], [k, q2]], size=400_000).T
+    activation = module.activations[name]
+    for function, value in zip(activation[:2], gaussian_moments(name, q1, q2, k), strict=True):
+        products = (function(torch.tensor(u)) * function(torch.tensor(v))).numpy()
+        error = products.std() / math.sqrt(len(products))
+        # Five standard errors: four activations and two moments, one in 10^5 by chance.
+        assert abs(products.mean() - float(value)) < 5 * error
+
+
+@pytest.mark.parametrize("degree", [1, 2, 3])
+def test_quadrature_is_exact_for_monomials(degree):
+    q1, q2, k = 1.3, 0.6, 0.5
+    exact = {1: k, 2: q1 * q2 + 2 * k**2, 3: 9 * q1 * q2 * k + 6 * k**3}[degree]
+    slope = {1: 1, 2: 4 * k, 3: 9 * (q1 * q2 + 2 * k**2)}[degree]
+    result = gaussian_moments(lambda z: z**degree, q1, q2, k)
+    assert float(result.function) == pytest.approx(exact, rel=1e-12)
+    assert float(result.derivative) == pytest.approx(slope, rel=1e-12)
+
+
+@pytest.mark.parametrize("function", [torch.relu, torch.abs, torch.sign, torch.nn.functional.elu])
+def test_quadrature_that_does_not_converge_says_so(function):
+    with pytest.raises(ValueError, match="does not converge"):
+        infinite_width_kernels(POINTS, depth=1, activation=function, sigma_w=1.0, sigma_b=0.1)
+
+
+def test_depth_zero_is_the_linear_kernel():
+    nngp, ntk = infinite_width_kernels(POINTS, depth=0, sigma_w=1.5, sigma_b=0.5)
+    np.testing.assert_allclose(nngp, 2.25 * POINTS @ POINTS.T / 3 + 0.25, rtol=1e-14)
+    np.testing.assert_array_equal(nngp, ntk)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4])
+def test_linear_network_in_closed_form(depth):
+    nngp, ntk = infinite_width_kernels(
+        POINTS, depth=depth, activation="linear", sigma_w=1.2, sigma_b=0.0
+    )
+    gram = POINTS @ POINTS.T / 3 * 1.2 ** (2 * depth + 2)
+    np.testing.assert_allclose(nngp, gram, rtol=0, atol=1e-13)
+    np.testing.assert_allclose(ntk, (depth + 1) * gram, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("activation", ["relu", "erf", "gelu", "tanh", torch.sin])
+@pytest.mark.parametrize("sigma_b", [0.0, 0.4])
+def test_gradients(activation, sigma_b):
+    # Distinct points: first and second argument, and both standard deviations.
+    rng = np.random.default_rng(3)
+    x1, x2 = (torch.tensor(rng.standard_normal((n, 3)), requires_grad=True) for n in (2, 3))
+    sigma_w = torch.tensor(0.9, dtype=torch.float64, requires_grad=True)
+    sigma_b = torch.tensor(sigma_b, dtype=torch.float64, requires_grad=sigma_b > 0)
+
+    def both(x1, x2, sigma_w, sigma_b):
+        return tuple(
+            infinite_width_kernels(
+                x1, x2, depth=2, activation=activation, sigma_w=sigma_w, sigma_b=sigma_b
+            )
+        )
+
+    assert torch.autograd.gradcheck(both, (x1, x2, sigma_w, sigma_b))
+
+
+@pytest.mark.parametrize("activation", ["relu", "erf", "gelu", "tanh"])
+def test_gradient_on_the_diagonal(activation):
+    # Same points on both sides: the diagonal moves smoothly with x, and has no NaN.
+    rng = np.random.default_rng(4)
+    x = torch.tensor(rng.standard_normal((3, 3)), requires_grad=True)
+
+    def kernels(x):
+        return tuple(
+            infinite_width_kernels(x, depth=2, activation=activation, sigma_w=0.9, sigma_b=0.4)
+        )
+
+    assert torch.autograd.gradcheck(kernels, (x,))
+
+
+@pytest.mark.parametrize("sigma_b", [0.0, 0.4])
+def test_gradient_is_finite_at_duplicates_antipodes_and_zero(sigma_b):
+    x = torch.tensor(
+        [[1.0, 2.0], [1.0, 2.0], [-1.0, -2.0], [2.0, 4.0], [0.0, 0.0]],
+        dtype=torch.float64,
+        requires_grad=True,
+    )
+    kernels = infinite_width_kernels(x, depth=3, sigma_w=1.4, sigma_b=sigma_b)
+    (gradient,) = torch.autograd.grad(kernels.nngp.sum() + kernels.ntk.sum(), x)
+    assert torch.isfinite(gradient).all()
+    assert torch.isfinite(kernels.ntk).all()
+
+
+def test_blocks_of_rows_change_nothing(monkeypatch):
+    rng = np.random.default_rng(5)
+    x1, x2 = rng.standard_normal((7, 4)), rng.standard_normal((5, 4))
+    for activation in ("relu", "gelu", "tanh"):
+        arguments = {"depth": 2, "activation": activation, "sigma_w": 1.3, "sigma_b": 0.2}
+        whole = infinite_width_kernels(x1, x2, **arguments)
+        monkeypatch.setattr(module, "BLOCK_ENTRIES", 10)
+        parts = infinite_width_kernels(x1, x2, **arguments)
+        monkeypatch.undo()
+        # Quadrature may take another number of nodes for another range of variances.
+        tolerance = 1e-9 if activation == "tanh" else 1e-13
+        for left, right in zip(whole, parts, strict=True):
+            np.testing.assert_allclose(left, right, rtol=tolerance)
+
+
+def test_points_close_to_each_other_take_the_same_values_on_both_routes():
+    # Few close pairs are refined one by one, many by a distance matrix.
+    rng = np.random.default_rng(6)
+    x = 1 + 1e-3 * rng.standard_normal((40, 30))
+    whole = infinite_width_kernels(x, depth=2, sigma_w=1.4, sigma_b=0.1).ntk
+    single = [
+        infinite_width_kernels(x[i : i + 1], x[j : j + 1], depth=2, sigma_w=1.4, sigma_b=0.1).ntk
+        for i in range(3)
+        for j in range(40)
+    ]
+    np.testing.assert_allclose(whole[:3].ravel(), np.concatenate(single).ravel(), rtol=1e-14)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    depth=st.integers(0, 4),
+    activation=st.sampled_from(["relu", "erf", "gelu", "linear"]),
+    sigma_w=st.floats(0.3, 2.0),
+    sigma_b=st.floats(0.0, 1.0),
+)
+def test_symmetric_positive_semidefinite_and_rotation_invariant(
+    seed, depth, activation, sigma_w, sigma_b
+):
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((6, 4))
+    rotation = np.linalg.qr(rng.standard_normal((4, 4)))[0]
+    arguments = {
+        "depth": depth, "activation": activation, "sigma_w": sigma_w, "sigma_b": sigma_b,
+    }
+    kernels = infinite_width_kernels(x, **arguments)
+    turned = infinite_width_kernels(x @ rotation, x, **arguments)
+    straight = infinite_width_kernels(x, x @ rotation.T, **arguments)
+    for k, left, right in zip(kernels, turned, straight, strict=True):
+        size = np.abs(k).max()
+        np.testing.assert_allclose(k, k.T, rtol=0, atol=1e-14 * size)
+        assert np.linalg.eigvalsh((k + k.T) / 2).min() > -1e-12 * size
+        np.testing.assert_allclose(left, right, rtol=0, atol=1e-12 * size)
+
+
+def relu_diagonal(x, depth, sigma_w, sigma_b):
+    q = theta = sigma_w**2 * float(x @ x) / len(x) + sigma_b**2
+    for _ in range(depth):
+        q = sigma_w**2 * q / 2 + sigma_b**2
+        theta = q + sigma_w**2 / 2 * theta
+    return theta
+
+
+def test_types():
+    single = POINTS.astype(np.float32)
+    arguments = {"depth": 2, "sigma_w": 1.4, "sigma_b": 0.1}
+    from_numpy = infinite_width_kernels(single, **arguments)
+    assert isinstance(from_numpy.ntk, np.ndarray)
+    assert from_numpy.ntk.dtype == np.float64
+    # 1.4 and 0.1 are no float32 numbers: a silent cast would show at 1e-8.
+    double = infinite_width_kernels(single.astype(np.float64), **arguments)
+    np.testing.assert_array_equal(from_numpy.ntk, double.ntk)
+    assert from_numpy.ntk[3, 3] == pytest.approx(relu_diagonal(POINTS[3], 2, 1.4, 0.1), rel=1e-14)
+    from_torch = infinite_width_kernels(torch.tensor(single), **arguments)
+    assert from_torch.nngp.dtype == torch.float64
+    np.testing.assert_allclose(from_torch.ntk.numpy(), from_numpy.ntk, rtol=1e-15)
+    assert infinite_width_kernels(POINTS.tolist(), **arguments).ntk.shape == (4, 4)
+
+
+GOOD = {"depth": 1, "sigma_w": 1.0, "sigma_b": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("x1", "x2", "changes", "message"),
+    [
+        (POINTS, POINTS[:, :2], {}, "x2 has 2 inputs"),
+        (POINTS[0], None, {}, r"x1 has shape \(3,\)"),
+        (POINTS[:0], None, {}, r"x1 has shape \(0, 3\)"),
+        (np.full((2, 3), np.nan), None, {}, "x1 contains NaN"),
+        (POINTS, np.full((2, 3), np.inf), {}, "x2 contains NaN or infinity"),
+        (POINTS * 1j, None, {}, "x1 has dtype"),
+        ([["a", "b"]], None, {}, "x1 is"),
+        (POINTS, None, {"depth": -1}, "depth is -1"),
+        (POINTS, None, {"depth": 1.5}, "depth is 1.5"),
+        (POINTS, None, {"depth": True}, "depth is True"),
+        (POINTS, None, {"activation": "rleu"}, "activation is 'rleu'; allowed are .*'relu'"),
+        (POINTS, None, {"activation": 3}, "activation is 3"),
+        (POINTS, None, {"activation": torch.sum}, "elementwise"),
+        (POINTS, None, {"sigma_w": 0.0}, "sigma_w is 0.0"),
+        (POINTS, None, {"sigma_w": -1.0}, "sigma_w is -1.0"),
+        (POINTS, None, {"sigma_w": math.nan}, "sigma_w is nan"),
+        (POINTS, None, {"sigma_w": [1.0, 2.0]}, "sigma_w is"),
+        (POINTS, None, {"sigma_b": -0.1}, "sigma_b is -0.1"),
+        (POINTS, None, {"sigma_b": None}, "sigma_b is None"),
+    ],
+)
+def test_bad_input(x1, x2, changes, message):
+    with pytest.raises(ValueError, match=message):
+        infinite_width_kernels(x1, x2, **(GOOD | changes))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("relu", -1.0, 1.0, 0.0), "q1 is"),
+        (("relu", 1.0, math.inf, 0.0), "q2 is"),
+        (("relu", 1.0, 1.0, 1.1), "k is"),
+        (("swish", 1.0, 1.0, 0.1), "activation is 'swish'"),
+    ],
+)
+def test_bad_moments(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        gaussian_moments(*arguments)

@@ -1,0 +1,536 @@
+"""The empirical kernel by several routes, its limits, its memory; ensembles of networks."""
+
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from course.ntk import DenseNetwork, empirical_ntk, infinite_width_kernels
+from course.ntk import tangent_kernel as module
+from course.ntk.tangent_kernel import circle, kernel_change, sample_ntk, sphere, width_sweep
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def points(count, inputs, seed=1):
+    return torch.tensor(np.random.default_rng(seed).standard_normal((count, inputs)))
+
+
+class Opaque(nn.Module):
+    """The same function, of a type that the layered route does not know."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x):
+        return self.inner(x)
+
+
+def initialise(model, seed=0):
+    generator = seeded(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(
+                torch.randn(parameter.shape, generator=generator, dtype=torch.float64) * 0.5
+            )
+    return model
+
+
+def sequential(*modules, seed=0, dtype=torch.float64):
+    return initialise(nn.Sequential(*modules).to(dtype), seed)
+
+
+def by_autograd(model, x1, x2):
+    """Backward passes one by one, nothing vectorised."""
+
+    def gradient(x, output):
+        value = model(x[None]).reshape(-1)[output]
+        parameters = [p for p in model.parameters() if p.requires_grad]
+        parts = torch.autograd.grad(value, parameters, allow_unused=True)
+        return torch.cat(
+            [(torch.zeros_like(p) if g is None else g).reshape(-1)
+             for p, g in zip(parameters, parts, strict=True)]
+        )  # fmt: skip
+
+    outputs = model(x1[:1]).numel()
+    left = torch.stack([torch.stack([gradient(x, a) for a in range(outputs)]) for x in x1])
+    right = torch.stack([torch.stack([gradient(x, a) for a in range(outputs)]) for x in x2])
+    return torch.einsum("iap,jbp->ijab", left, right)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    hidden=st.lists(st.integers(1, 9), min_size=0, max_size=3),
+    outputs=st.integers(1, 3),
+    activation=st.sampled_from(["relu", "erf", "gelu", "tanh", torch.sin]),
+    sigma_b=st.sampled_from([0.0, 0.6]),
+)
+def test_three_routes_agree(seed, hidden, outputs, activation, sigma_b):
+    model = DenseNetwork(
+        [3, *hidden, outputs], activation=activation, sigma_w=1.3, sigma_b=sigma_b,
+        generator=seeded(seed),
+    )  # fmt: skip
+    x1, x2 = points(4, 3, seed), points(3, 3, seed + 1)
+    layered = empirical_ntk(model, x1, x2)
+    assert layered.shape == ((4, 3) if outputs == 1 else (4, 3, outputs, outputs))
+    general = empirical_ntk(Opaque(model), x1, x2)
+    single = by_autograd(model, x1, x2).reshape(layered.shape)
+    size = float(single.abs().max())
+    assert float((layered - general).abs().max()) < 1e-10 * size
+    assert float((layered - single).abs().max()) < 1e-10 * size
+
+
+def test_finite_differences():
+    model = DenseNetwork(
+        [2, 4, 3, 1], activation="erf", sigma_w=1.2, sigma_b=0.3, generator=seeded()
+    )
+    x = points(5, 2)
+    step = 1e-5
+    columns = []
+    with torch.no_grad():
+        for parameter in model.parameters():
+            flat = parameter.view(-1)
+            for index in range(len(flat)):
+                centre = flat[index].item()
+                flat[index] = centre + step
+                above = model(x)[:, 0]
+                flat[index] = centre - step
+                columns.append((above - model(x)[:, 0]) / (2 * step))
+                flat[index] = centre
+    jacobian = torch.stack(columns, dim=1)
+    # Central differences: truncation of order step² = 1e-10, rounding 1e-16/step = 1e-11.
+    assert torch.allclose(empirical_ntk(model, x), jacobian @ jacobian.T, rtol=0, atol=1e-8)
+
+
+LAYERED = {
+    "two activations in a row": lambda: sequential(
+        nn.Linear(3, 6), nn.Tanh(), nn.GELU(approximate="tanh"), nn.Linear(6, 2)
+    ),
+    "final activation": lambda: sequential(
+        nn.Linear(3, 6), nn.ELU(), nn.Linear(6, 2), nn.Sigmoid()
+    ),
+    "in place": lambda: sequential(nn.Linear(3, 6), nn.ReLU(inplace=True), nn.Linear(6, 1)),
+    "no bias": lambda: sequential(nn.Linear(3, 6, bias=False), nn.SiLU(), nn.Linear(6, 1)),
+    "linear after linear": lambda: sequential(nn.Linear(3, 4), nn.Linear(4, 2)),
+    "one layer": lambda: sequential(nn.Linear(3, 2)),
+}
+
+
+@pytest.mark.parametrize("name", LAYERED)
+def test_sequential_takes_the_layered_route(name, monkeypatch):
+    model = LAYERED[name]()
+    x1, x2 = points(4, 3), points(2, 3, seed=2)
+    expected = empirical_ntk(Opaque(model), x1, x2)
+    monkeypatch.setattr(module, "_jacobian_ntk", None)  # calling it would fail
+    torch.testing.assert_close(empirical_ntk(model, x1, x2), expected, rtol=1e-10, atol=1e-12)
+
+
+def hooked():
+    model = sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 1))
+    model[0].register_forward_hook(lambda _module, _inputs, output: output * 2)
+    return model
+
+
+def tied():
+    model = sequential(nn.Linear(3, 3), nn.Tanh(), nn.Linear(3, 3))
+    model[2].weight = model[0].weight
+    return model
+
+
+def repeated():
+    layer = nn.Linear(3, 3)
+    return sequential(layer, nn.Tanh(), layer)
+
+
+OTHER = {
+    "hook": hooked,
+    "tied weights": tied,
+    "repeated module": repeated,
+    "layer norm": lambda: sequential(nn.Linear(3, 4), nn.LayerNorm(4), nn.Linear(4, 2)),
+    "batch norm": lambda: sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2)).eval(),
+    "weight norm": lambda: nn.utils.parametrizations.weight_norm(
+        sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1))[0]
+    ),
+    "activation first": lambda: sequential(nn.Tanh(), nn.Linear(3, 1)),
+}
+
+
+@pytest.mark.parametrize("name", OTHER)
+def test_what_is_no_plain_stack_takes_the_general_route(name):
+    model = OTHER[name]()
+    x1, x2 = points(4, 3), points(2, 3, seed=2)
+    expected = by_autograd(model, x1, x2)
+    kernel = empirical_ntk(model, x1, x2)
+    torch.testing.assert_close(kernel.reshape(expected.shape), expected, rtol=1e-10, atol=1e-12)
+
+
+def test_convolutional_network():
+    model = sequential(
+        nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(3 * 4 * 4, 2)
+    )
+    x = torch.tensor(np.random.default_rng(0).standard_normal((3, 1, 6, 6)))
+    torch.testing.assert_close(empirical_ntk(model, x), by_autograd(model, x, x))
+
+
+class Bag(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.table = nn.Embedding(7, 3, dtype=torch.float64)
+
+    def forward(self, tokens):
+        return torch.tanh(self.table(tokens)).sum((1, 2))
+
+
+def test_tokens_and_outputs_without_a_second_axis():
+    model = initialise(Bag())
+    tokens = torch.tensor([[0, 1, 2], [2, 3, 3], [4, 5, 6]])
+    kernel = empirical_ntk(model, tokens)
+    assert kernel.shape == (3, 3)
+    torch.testing.assert_close(kernel, by_autograd(model, tokens, tokens)[:, :, 0, 0])
+    assert kernel[0, 2] == 0  # no token in common
+    assert kernel[0, 1] > 0
+
+
+class Recurrent(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.recurrent = nn.GRU(3, 4, batch_first=True, dtype=torch.float64)
+        self.unused = nn.Parameter(torch.zeros(2, dtype=torch.float64))
+
+    def forward(self, x):
+        return self.recurrent(x)[0][:, -1, :2]
+
+
+def test_recurrent_network():
+    model = initialise(Recurrent())
+    x = torch.tensor(np.random.default_rng(0).standard_normal((3, 5, 3)))
+    with torch.no_grad():
+        kernel = empirical_ntk(model, x)
+    torch.testing.assert_close(kernel, by_autograd(model, x, x))
+
+
+@pytest.mark.parametrize("wrap", [lambda model: model, Opaque])
+def test_blocks_change_nothing(wrap, monkeypatch):
+    model = wrap(sequential(nn.Linear(3, 6), nn.Tanh(), nn.Linear(6, 2)))
+    x1, x2 = points(7, 3), points(5, 3, seed=3)
+    whole = empirical_ntk(model, x1), empirical_ntk(model, x1, x2)
+    for budget in (1, 4000):
+        monkeypatch.setattr(module, "MEMORY_BUDGET", budget)
+        parts = empirical_ntk(model, x1), empirical_ntk(model, x1, x2)
+        for left, right in zip(whole, parts, strict=True):
+            torch.testing.assert_close(left, right, rtol=1e-13, atol=1e-13)
+
+
+MEMORY = """
+import resource, sys
+import numpy as np, torch
+from torch import nn
+from course.ntk import DenseNetwork, empirical_ntk
+generator = torch.Generator().manual_seed(0)
+if sys.argv[1] == "layered":
+    model = DenseNetwork([10, 3000, 3000, 1], sigma_w=1.4, sigma_b=0.1, generator=generator)
+else:
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = DenseNetwork(
+                [10, 1000, 1000, 1], sigma_w=1.4, sigma_b=0.1, generator=generator)
+        def forward(self, x):
+            return self.inner(x)
+    model = Net()
+x = torch.tensor(np.random.default_rng(0).standard_normal((int(sys.argv[2]), 10)))
+empirical_ntk(model, x[:1])
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+empirical_ntk(model, x)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+@pytest.mark.parametrize(("route", "count"), [("layered", 500), ("general", 64)])
+def test_memory_stays_bounded(route, count):
+    # The Jacobian of the wide net has 500 x 9 million entries (36 GB), that of the other 64 x
+    # 1 million (0.5 GB).
+    run = subprocess.run(
+        [sys.executable, "-c", MEMORY, route, str(count)],
+        capture_output=True, text=True, check=True, timeout=300,
+    )  # fmt: skip
+    unit = 1024 if sys.platform != "darwin" else 1
+    # The budget, half of it again for temporaries of the layers, and the kernel itself.
+    assert int(run.stdout) * unit < 1.5 * module.MEMORY_BUDGET + 8 * count**2
+
+
+@pytest.mark.parametrize("wrap", [lambda model: model, Opaque])
+def test_single_precision_model_gives_the_double_precision_kernel(wrap):
+    model = sequential(nn.Linear(3, 6), nn.Tanh(), nn.Linear(6, 1), dtype=torch.float32)
+    twin = nn.Sequential(nn.Linear(3, 6), nn.Tanh(), nn.Linear(6, 1)).double()
+    twin.load_state_dict(model.state_dict())
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    x = points(4, 3)
+    kernel = empirical_ntk(wrap(model), x.float())
+    assert kernel.dtype == torch.float64
+    expected = empirical_ntk(wrap(twin), x.float().double())
+    torch.testing.assert_close(kernel, expected, rtol=1e-13, atol=0)
+    for name, value in model.state_dict().items():
+        assert value.dtype == torch.float32
+        assert torch.equal(value, before[name])
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("wrap", [lambda model: model, Opaque])
+@pytest.mark.parametrize("frozen", [["0.weight"], ["0.bias", "2.weight"], ["2.bias"]])
+def test_frozen_parameters_add_nothing(wrap, frozen):
+    model = sequential(nn.Linear(3, 6), nn.Tanh(), nn.Linear(6, 1))
+    x = points(4, 3)
+    whole = empirical_ntk(wrap(model), x)
+    for name in frozen:
+        model.get_parameter(name).requires_grad_(False)
+    rest = empirical_ntk(wrap(model), x)
+    torch.testing.assert_close(rest, by_autograd(model, x, x)[:, :, 0, 0])
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name in frozen)
+    torch.testing.assert_close(rest + empirical_ntk(wrap(model), x), whole)
+
+
+def test_frozen_dense_network():
+    model = DenseNetwork([3, 5, 1], sigma_w=1.4, sigma_b=0.5, generator=seeded())
+    model.weights[0].requires_grad_(False)
+    model.biases[0].requires_grad_(False)
+    x = points(4, 3)
+    features = torch.relu(1.4 / math.sqrt(3) * x @ model.weights[0].T + 0.5 * model.biases[0])
+    expected = 1.4**2 / 5 * features @ features.T + 0.5**2
+    torch.testing.assert_close(empirical_ntk(model, x), expected.detach())
+
+
+def test_numpy_in_numpy_out():
+    model = DenseNetwork([3, 5, 1], sigma_w=1.4, sigma_b=0.5, generator=seeded())
+    x = points(4, 3)
+    kernel = empirical_ntk(model, x.numpy())
+    assert isinstance(kernel, np.ndarray)
+    np.testing.assert_array_equal(kernel, empirical_ntk(model, x).numpy())
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+@pytest.mark.parametrize("activation", ["relu", "erf", "gelu", "tanh"])
+def test_infinite_width_limit(depth, activation):
+    x = points(3, 4)
+    arguments = {"activation": activation, "sigma_w": 1.3, "sigma_b": 0.4}
+    width, networks = 400, 60
+    kernels = torch.stack(
+        [
+            empirical_ntk(
+                DenseNetwork([4, *[width] * depth, 1], generator=seeded(seed), **arguments), x
+            )
+            for seed in range(networks)
+        ]
+    )
+    limit = infinite_width_kernels(x, depth=depth, **arguments).ntk
+    error = kernels.std(0) / math.sqrt(networks)
+    # 5 standard errors (48 comparisons), and for depth > 1 a mean that is off by order 1/width.
+    bias = 0 if depth == 1 else 3 / width * limit.abs().max()
+    assert ((kernels.mean(0) - limit).abs() < 5 * error + bias).all()
+
+
+class Single(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.Linear(3, 1)
+
+    def forward(self, x):
+        return self.inner(x).float()
+
+
+class Wide(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.Linear(3, 4)
+
+    def forward(self, x):
+        return self.inner(x).reshape(-1, 2, 2)
+
+
+def frozen_model():
+    return sequential(nn.Linear(3, 1)).requires_grad_(False)
+
+
+@pytest.mark.parametrize(
+    ("model", "x1", "x2", "message"),
+    [
+        (lambda: nn.Tanh(), points(2, 3), None, "no trainable parameters"),
+        (frozen_model, points(2, 3), None, r"no trainable parameters \(2 frozen"),
+        (lambda: torch.tanh, points(2, 3), None, "model is"),
+        (lambda: nn.Linear(3, 1), points(2, 3), points(2, 4), "x2 has inputs of shape"),
+        (lambda: sequential(nn.Linear(3, 1)), points(2, 4), None, "x1 has 4 inputs"),
+        (lambda: nn.Linear(3, 1), points(2, 3) * math.nan, None, "x1 contains NaN"),
+        (lambda: nn.Linear(3, 1), points(2, 3)[:0], None, "x1 has shape"),
+        (lambda: nn.Linear(3, 1), ["a"], None, "x1 is"),
+        (
+            lambda: sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 1)),
+            points(2, 3), None, "'1' .BatchNorm1d. in training mode, which mixes",
+        ),
+        (
+            lambda: sequential(nn.Linear(3, 4), nn.Dropout(0.5), nn.Linear(4, 1)),
+            points(2, 3), None, "Dropout. in training mode, which is random",
+        ),
+        (Single, points(2, 3), None, "model returns torch.float32"),
+        (Wide, points(2, 3), None, r"output of shape \(1, 2, 2\)"),
+    ],
+)  # fmt: skip
+def test_bad_input(model, x1, x2, message):
+    with pytest.raises(ValueError, match=message):
+        empirical_ntk(model(), x1, x2)
+
+
+@pytest.mark.parametrize(
+    ("widths", "changes", "message"),
+    [
+        ([3], {}, r"widths is \[3\]"),
+        ([3, 0, 1], {}, "widths is 0"),
+        ([3, 2.5, 1], {}, "widths is 2.5"),
+        ([3, 4, 1], {"sigma_w": 0.0}, "sigma_w is 0.0"),
+        ([3, 4, 1], {"sigma_b": -1.0}, "sigma_b is -1.0"),
+        ([3, 4, 1], {"sigma_w": math.nan}, "sigma_w is nan"),
+        ([3, 4, 1], {"activation": "rule"}, "activation is 'rule'"),
+    ],
+)
+def test_bad_networks(widths, changes, message):
+    arguments = {"sigma_w": 1.0, "sigma_b": 0.1} | changes
+    with pytest.raises(ValueError, match=message):
+        DenseNetwork(widths, generator=seeded(), **arguments)
+
+
+def test_networks_come_from_their_generator_alone():
+    first, again, other = (
+        DenseNetwork([3, 5, 1], sigma_w=1.0, sigma_b=0.1, generator=seeded(seed))
+        for seed in (0, 0, 1)
+    )
+    x = points(4, 3)
+    assert torch.equal(first(x), again(x))
+    assert not torch.equal(first(x), other(x))
+    assert first(x).shape == (4, 1)
+    assert first(x).dtype == torch.float64
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+@pytest.mark.parametrize("budget", [2**28, 1])
+def test_ensemble_of_one_is_a_dense_network(depth, budget, monkeypatch):
+    # With one network the generator's draws come in the same order on both routes.
+    monkeypatch.setattr(module, "MEMORY_BUDGET", budget)
+    x1, x2 = points(4, 3), points(2, 3, seed=5)
+    arguments = {"activation": "erf", "sigma_w": 1.3, "sigma_b": 0.4}
+    model = DenseNetwork([3, *[6] * depth, 1], generator=seeded(3), **arguments)
+    both = sample_ntk(
+        x1, x2, width=6, depth=depth, networks=1, generator=seeded(3), **arguments
+    )
+    square = sample_ntk(x1, width=6, depth=depth, networks=1, generator=seeded(3), **arguments)
+    np.testing.assert_allclose(both[0], empirical_ntk(model, x1, x2).numpy(), rtol=1e-12)
+    np.testing.assert_allclose(square[0], empirical_ntk(model, x1).numpy(), rtol=1e-12)
+
+
+def test_batches_of_networks_are_independent_networks(monkeypatch):
+    monkeypatch.setattr(module, "MEMORY_BUDGET", 1)  # one network at a time
+    x = points(3, 2)
+    kernels = sample_ntk(
+        x, width=5, networks=4, sigma_w=1.3, sigma_b=0.4, generator=seeded()
+    )
+    assert kernels.shape == (4, 3, 3)
+    assert len({float(kernel[0, 0]) for kernel in kernels}) == 4
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_training_is_gradient_descent(depth):
+    x, y = points(4, 3), points(4, 1, seed=9)[:, 0]
+    arguments = {"activation": "gelu", "sigma_w": 1.3, "sigma_b": 0.4}
+    model = DenseNetwork([3, *[7] * depth, 1], generator=seeded(2), **arguments)
+    before = empirical_ntk(model, x)
+    start = torch.cat([parameter.detach().clone().reshape(-1) for parameter in model.parameters()])
+    first = float(((model(x)[:, 0] - y) ** 2).sum().detach())
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.03)
+    for _ in range(5):
+        optimiser.zero_grad()
+        (((model(x)[:, 0] - y) ** 2).sum() / 2).backward()
+        optimiser.step()
+    end = torch.cat([parameter.detach().reshape(-1) for parameter in model.parameters()])
+    result = kernel_change(
+        x, y, width=7, depth=depth, networks=1, learning_rate=0.03, steps=5,
+        generator=seeded(2), **arguments,
+    )  # fmt: skip
+    change = (empirical_ntk(model, x) - before).norm() / before.norm()
+    last = float(((model(x)[:, 0] - y) ** 2).sum().detach())
+    assert result.kernel[0] == pytest.approx(float(change), rel=1e-10)
+    assert result.weights[0] == pytest.approx(float((end - start).norm() / start.norm()), rel=1e-10)
+    assert result.loss[0] == pytest.approx(last / first, rel=1e-10)
+
+
+def test_divergence_is_an_error():
+    arguments = {"sigma_w": 1.3, "sigma_b": 0.4, "width": 5, "networks": 3, "generator": seeded()}
+    with pytest.raises(RuntimeError, match="diverges with learning_rate 1000"):
+        kernel_change(points(4, 3), points(4, 1)[:, 0], learning_rate=1e3, steps=300, **arguments)
+
+
+def test_bias_free_relu_layer_fluctuates_by_three_over_n():
+    kernels = sample_ntk(
+        circle(np.zeros(1)), width=20, networks=20_000, sigma_w=math.sqrt(2), sigma_b=0.0,
+        generator=seeded(),
+    )[:, 0, 0]  # fmt: skip
+    squares = 20 * (kernels / 4 - 1) ** 2
+    assert abs(squares.mean() - 3) < 5 * squares.std() / math.sqrt(len(squares))
+
+
+def test_width_sweep_draws_what_it_says():
+    sweep = width_sweep([4, 8], depth=2, networks=3, angle=0.7, seed=4)["kernels"]
+    expected = sample_ntk(
+        circle(np.zeros(1)), circle(np.array([0.7])), width=4, depth=2, networks=3,
+        sigma_w=math.sqrt(2), sigma_b=0.3, generator=seeded(4),
+    )[:, 0, 0]  # fmt: skip
+    assert sweep.shape == (3, 2)
+    np.testing.assert_array_equal(sweep[:, 0], expected)
+
+
+def test_inputs_have_norm_squared_d():
+    np.testing.assert_allclose((circle(np.linspace(0, 6, 5)) ** 2).sum(1), 2)
+    x = sphere(50, 4, np.random.default_rng(0))
+    np.testing.assert_allclose((x**2).sum(1), 4)
+    assert np.abs(x.mean(0)).max() < 5 / math.sqrt(50)
+
+
+ENSEMBLE = {"width": 4, "networks": 2, "sigma_w": 1.0, "sigma_b": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"width": 0}, "width is 0"),
+        ({"depth": 0}, "depth is 0"),
+        ({"networks": 1.5}, "networks is 1.5"),
+        ({"sigma_w": 0.0}, "sigma_w is 0.0"),
+        ({"activation": "no"}, "activation is 'no'"),
+        ({"x2": points(2, 4)}, "x2 has shape"),
+    ],
+)
+def test_bad_ensembles(changes, message):
+    with pytest.raises(ValueError, match=message):
+        sample_ntk(points(3, 2), generator=seeded(), **(ENSEMBLE | changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"y": torch.ones(4)}, "x and y have shapes"),
+        ({"learning_rate": 0.0}, "learning_rate is 0.0"),
+        ({"steps": 0}, "steps is 0"),
+    ],
+)
+def test_bad_training(changes, message):
+    arguments = {"y": torch.ones(3), "learning_rate": 0.1, "steps": 2}
+    with pytest.raises(ValueError, match=message):
+        kernel_change(points(3, 2), generator=seeded(), **(ENSEMBLE | arguments | changes))
