@@ -110,6 +110,24 @@ def test_a_bound_holds_only_beyond_four_standard_errors():
     assert outcome(**above, measured=3.0, stderr=0.2, seeds=7)["passed"]
     with pytest.raises(ClaimFailed, match="not above"):
         outcome(**above, measured=1.0)
+    with pytest.raises(ClaimFailed, match="inconclusive"):
+        outcome(**above, measured=2.7, stderr=0.2, seeds=7)
+
+
+def test_no_tolerance_hides_a_violated_bound():
+    with pytest.raises(ValueError, match="hide"):
+        outcome(**BOUND | {"tolerance": 1.0}, measured=0.5)
+
+
+def test_a_record_is_plain_json_and_has_a_sense_for_bounds_only():
+    records = [
+        outcome(tried=np.int64(3), rejects=("b", 3), comes_out=True),
+        outcome(**CURVE),
+        outcome(**ORDER, measured=[1.0, 2.0]),
+        outcome(**BOUND, measured=1e-12),
+    ]
+    assert [record["sense"] for record in records] == [None, None, None, "below"]
+    assert json.loads(json.dumps(records[0], allow_nan=False))["tried"] == 3
 
 
 def test_an_order_holds_only_if_every_step_is_clear():
@@ -159,6 +177,29 @@ def test_a_statement_that_does_not_come_out_is_recorded_as_such():
         (BOUND | {"sense": None, "measured": 0.0}, "sense"),
         (ORDER | {"predicted": 1.0, "measured": [1.0, 2.0]}, "increasing"),
         ({"predicted": np.nan}, "predicted"),
+        ({"predicted": 1j}, "predicted"),
+        ({"predicted": np.array(1j)}, "predicted"),
+        ({"predicted": "one"}, "predicted"),
+        ({"measured": "1.0"}, "measured"),
+        ({"measured": [[1.0], [1.0, 2.0]]}, "measured"),
+        ({"rejects": ("x", np.inf)}, "finite"),
+        ({"rejects": ("x", np.nan)}, "finite"),
+        ({"rejects": ("x",)}, "rejects"),
+        ({"rejects": 2.0}, "rejects"),
+        ({"rejects": "xy"}, "rejects"),
+        ({"rejects": (2.0, "x")}, "rejects"),
+        ({"tolerance": "a"}, "tolerance"),
+        ({"tolerance": True}, "tolerance"),
+        ({"tolerance": np.ones(1)}, "tolerance"),
+        ({"source": None}, "source"),
+        ({"equation": 3}, "equation"),
+        ({"tried": True}, "tried"),
+        ({"tried": 2.0}, "tried"),
+        ({"seeds": "many"}, "seeds"),
+        ({"systematic": "a"}, "systematic"),
+        ({"sense": "below"}, "sense"),
+        (ORDER | {"sense": "below", "measured": [1.0, 2.0]}, "sense"),
+        (ORDER | {"predicted": np.array([1.0, 2.0]), "measured": [1.0, 2.0]}, "increasing"),
     ],
 )
 def test_a_claim_that_cannot_be_tested_is_refused(changes, message):
@@ -182,6 +223,20 @@ def test_measured_digits_stand_inside_the_marker_only(changes):
     first, second = outcome(**changes), outcome(**changes | {"measured": measured * 1.001})
     assert first["measured"] != second["measured"]
     assert visible(first) == visible(second)
+
+
+@pytest.mark.parametrize(
+    ("value", "stderr", "shown"),
+    [
+        (0.439213, 0.00512, "0.4392 ± 0.0051"),
+        (-123.456, 2.34, "\N{MINUS SIGN}123.5 ± 2.3"),
+        (51234.0, 300.0, "51234 ± 3e+02"),
+    ],
+)
+def test_a_measured_value_is_shown_to_the_second_digit_of_its_error(value, stderr, shown):
+    record = outcome(predicted=value, measured=value * (1 + 1e-9), stderr=stderr, seeds=9,
+                     tolerance=1000.0)  # fmt: skip
+    assert claims.describe(record)["measured"] == f"⟨{shown}⟩"
 
 
 def notebook_with(*records):
@@ -215,6 +270,7 @@ def test_the_command_prints_every_record_as_a_json_line(tmp_path):
     [
         (lambda: [outcome(), outcome()], "occurs 2 times"),
         (lambda: [outcome() | {"passed": False}], "did not pass"),
+        (lambda: [outcome() | {"rejects": ["x", np.inf]}], "no plain JSON"),
         (lambda: [], "no claim found"),
     ],
 )

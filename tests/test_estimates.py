@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from scipy import stats
 
 from course.estimates import Estimate, estimate, fit_exponent, jackknife
@@ -76,8 +77,43 @@ def test_exponent_of_a_statistic():
         (lambda: fit_exponent([1.0, 2.0, 3.0], np.ones((3, 4))), "shape"),
         (lambda: fit_exponent([1.0, 2.0, 3.0], -np.ones((3, 3))), "positive values"),
         (lambda: jackknife(np.mean, [2.0]), "at least 2"),
+        (lambda: estimate(3.0), "one number"),
+        (lambda: jackknife(np.mean, 3.0), "one number"),
+        (lambda: estimate([1.0, 2.0], axis=1), "axis is 1"),
+        (lambda: estimate([1.0, 2.0], axis="x"), "axis is 'x'"),
+        (lambda: estimate([1j, 2.0]), "real"),
+        (lambda: estimate(["1", "2"]), "samples"),
+        (lambda: jackknife(lambda s: np.inf, np.ones(3)), "statistic is inf"),
+        (lambda: jackknife(lambda s: np.nan if len(s) < 3 else 1.0, np.ones(3)), "statistic is 1"),
+        (lambda: fit_exponent([1.0, 2.0, np.inf], np.ones((3, 3))), "x is .*finite"),
+        (lambda: fit_exponent([1.0, np.nan, 3.0], np.ones((3, 3))), "x is .*finite"),
+        (lambda: fit_exponent("123", np.ones((3, 3))), "x is"),
+        (
+            lambda: fit_exponent(
+                [1.0, 2.0, 3.0],
+                np.ones((3, 3)),
+                statistic=lambda s: s[0] * np.array([1, np.nan, 1]),
+            ),
+            "finite, positive",
+        ),
+        (
+            lambda: fit_exponent([1.0, 2.0, 3.0], np.ones((3, 3)), statistic=lambda s: s.std()),
+            "statistic returns shape",
+        ),
     ],
 )
 def test_bad_input_is_explained(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.filterwarnings("error")
+def test_tensors_are_taken_as_they_are_also_with_gradients():
+    samples = torch.tensor([[1.0, 2.0, 4.0], [2.0, 4.0, 8.0]], requires_grad=True)
+    plain = samples.detach().numpy()
+    for axis in (0, 1):
+        ours, numpys = estimate(samples, axis=axis), estimate(plain, axis=axis)
+        np.testing.assert_array_equal(ours.value, numpys.value)
+        np.testing.assert_array_equal(ours.stderr, numpys.stderr)
+    x = torch.tensor([1.0, 2.0, 4.0], requires_grad=True)
+    assert fit_exponent(x, samples).value == pytest.approx(1.0, abs=1e-12)

@@ -1,5 +1,7 @@
 """Figures: theory is a line, simulation is points, explorers carry alt text and stay small."""
 
+import io
+
 import matplotlib as mpl
 
 mpl.use("Agg")
@@ -8,6 +10,7 @@ import ipywidgets as widgets
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from PIL import Image
 
 from course import figures
 from course.estimates import Estimate
@@ -111,8 +114,35 @@ def test_a_live_explorer_draws_the_frame_that_the_slider_asks_for(monkeypatch):
         ({"width": [1]}, "2 to 15"),
         ({"width": [1, 2, 3, 4, 5], "depth": [1, 2]}, "2 to 4 each"),
         ({"height": [1, 2]}, "height"),
+        ({"width": 3}, "width is 3"),
+        ({"width": "abc"}, "width is 'abc'"),
+        ({"width": iter([1, 2])}, "width is"),
+        ({"width": [1, 2], "alt": "Width {widths}"}, "exactly the parameters: {width}"),
+        ({"width": [1, 2], "alt": "Width {width} and {depth}"}, "exactly the parameters"),
+        ({"width": [1, 2], "alt": "Width {{width}}"}, "exactly the parameters"),
+        ({"width": [1, 2], "alt": "Width {}"}, "exactly the parameters"),
+        ({"width": [1, 2], "alt": "Width {width"}, "braces do not match"),
+        ({"width": [1, 2], "labels": {"depth": "d"}}, "labels has keys"),
     ],
 )
 def test_explorers_that_do_not_fit_a_page_are_refused(parameters, message):
+    alt = " ".join(f"{{{name}:}}" for name in parameters if name not in ("alt", "labels"))
+    if "height" in parameters:
+        alt = "{width}"
     with pytest.raises(ValueError, match=message):
-        figures.explorer(draw, alt="{width} {depth}", **parameters)
+        figures.explorer(draw, **{"alt": alt} | parameters)
+
+
+def test_a_compact_picture_looks_the_same_and_is_smaller():
+    fig, ax = figures.axes(xlabel="width $n$", ylabel="variance")
+    figures.theory(ax, [1, 2], [3, 4])
+    raw = io.BytesIO()
+    fig.savefig(raw, format="png")
+    small = figures.compact_png(raw.getvalue())
+    assert len(small) < 0.7 * len(raw.getvalue())
+    before, after = (
+        np.asarray(Image.open(io.BytesIO(code)).convert("RGB"), dtype=float)
+        for code in (raw.getvalue(), small)
+    )
+    assert np.abs(before - after).max() <= 32
+    assert figures.compact_png(small) == small

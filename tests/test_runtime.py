@@ -1,14 +1,19 @@
 """Runtime: explicit generators, sizes by device, and records that are never invented."""
 
+import ast
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from course import runtime
+from course.book import pairs
+
+ROOT = Path(__file__).parents[1]
 
 
 def test_import_course_is_light():
@@ -59,7 +64,8 @@ def records(tmp_path, monkeypatch):
 def test_a_missing_record_says_so_and_invents_nothing(records, capsys):
     assert runtime.recorded("a.b", squares, settings={"count": 3}) is None
     assert "No recorded result 'a.b'" in capsys.readouterr().out
-    assert runtime.loaded_files() == []
+    # A record that appears later makes the stored output stale.
+    assert runtime.loaded_files() == [records / "a.b.json"]
 
 
 def test_a_record_comes_back_with_its_provenance(records, monkeypatch):
@@ -90,6 +96,51 @@ def test_a_record_of_other_settings_is_refused(records):
     runtime.recorded("a.b", squares, settings={"count": 4}, refresh=True)
     with pytest.raises(ValueError, match="settings"):
         runtime.recorded("a.b", squares, settings={"count": 5})
+
+
+@pytest.mark.parametrize("name", ["ab", "../a.b", "a.b/c", "A.b", "a.b.json", "", None])
+def test_a_name_that_is_no_file_name_is_refused(records, name, monkeypatch):
+    monkeypatch.setattr(runtime, "RECORDS", records / "inner")
+    with pytest.raises(ValueError, match="name is"):
+        runtime.recorded(name, squares, settings={"count": 3}, refresh=True)
+    assert list(records.rglob("*.json")) == []
+
+
+def test_a_failed_write_leaves_the_old_record(records, monkeypatch):
+    runtime.recorded("a.b", squares, settings={"count": 4}, refresh=True)
+    before = (records / "a.b.json").read_bytes()
+
+    def full(path, text, **options):
+        with path.open("w") as file:
+            file.write(text[:10])
+        raise OSError("no space left")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(OSError, match="no space left"):
+        runtime.recorded("a.b", squares, settings={"count": 5}, refresh=True)
+    assert (records / "a.b.json").read_bytes() == before
+
+
+def asked_for() -> dict[str, dict]:
+    """Settings of the records that chapters ask for, by name."""
+    asked = {}
+    for path in pairs.chapters([ROOT / "chapters"]):
+        literals = {}
+        cells = [cell for cell in pairs.read(path).cells if cell.cell_type == "code"]
+        for node in (node for cell in cells for node in ast.walk(ast.parse(cell.source))):
+            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+                literals[node.targets[0].id] = node.value
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "runtime.recorded":
+                (given,) = [word.value for word in node.keywords if word.arg == "settings"]
+                literal = literals[given.id] if isinstance(given, ast.Name) else given
+                asked[ast.literal_eval(node.args[0])] = ast.literal_eval(literal)
+    return asked
+
+
+def test_committed_records_were_made_with_the_settings_that_chapters_ask_for():
+    stored = {path.stem: json.loads(path.read_text()) for path in runtime.RECORDS.glob("*.json")}
+    assert stored
+    assert {name: content["settings"] for name, content in stored.items()} == asked_for()
 
 
 def test_committed_records_carry_their_provenance():

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import html
 import json
+import math
 import re
 import sys
 from collections import Counter
@@ -26,6 +27,7 @@ KINDS = ("value", "exponent", "curve", "bound", "order")
 FIELDS = (
     "name", "chapter", "statement", "equation", "source", "kind", "predicted", "measured",
     "stderr", "tolerance", "because", "rejects", "seeds", "tried", "passed", "comes_out",
+    "systematic", "sense",
 )  # fmt: skip
 METADATA_KEY = "course_claim"
 SIGMAS = 4.0
@@ -46,9 +48,25 @@ def _require(condition: bool, message: str) -> None:
 def _array(name: str, value) -> np.ndarray:
     if hasattr(value, "detach"):
         value = value.detach().cpu()
-    array = np.asarray(value, dtype=np.float64)
+    try:
+        given = np.asarray(value)
+        _require(given.dtype.kind not in "cSUmM", f"it is of type {given.dtype}")
+        array = given.astype(np.float64)
+    except (TypeError, ValueError) as problem:
+        raise ValueError(
+            f"{name} is {value!r}; allowed are real numbers and arrays of them: {problem}"
+        ) from problem
     _require(array.size > 0, f"{name} is empty; allowed are numbers and non-empty arrays")
     return array
+
+
+def _is_real(value) -> bool:
+    kinds = int | float | np.integer | np.floating
+    return isinstance(value, kinds) and not isinstance(value, bool) and bool(np.isfinite(value))
+
+
+def _is_count(value) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and value >= 1
 
 
 def _plain(array: np.ndarray | None) -> float | list | None:
@@ -64,7 +82,15 @@ def _number(value: float) -> str:
     return f"{value:.5g}".replace("-", "\N{MINUS SIGN}")
 
 
-def _check_words(name, statement, source, because, kind, tried) -> None:
+def _with_error(value: float, stderr: float) -> str:
+    """Value and error, both to the second digit of the error: ``0.4392 ± 0.0051``."""
+    decimals = 1 - math.floor(math.log10(stderr))
+    if not 0 <= decimals <= 8:
+        return f"{_number(value)} ± {stderr:.2g}"
+    return f"{value:.{decimals}f} ± {stderr:.{decimals}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def _check_words(name, statement, source, because, kind, equation, tried, sense) -> None:
     _require(
         isinstance(name, str) and _NAME.fullmatch(name) is not None,
         f"name is {name!r}; allowed is 'chapter.what-is-claimed' in lower case",
@@ -74,31 +100,54 @@ def _check_words(name, statement, source, because, kind, tried) -> None:
             isinstance(text, str) and len(text.split()) >= 3,
             f"{label} is {text!r}; allowed is a sentence of at least three words",
         )
-    keys = (source,) if isinstance(source, str) else tuple(source)
+    keys = (source,) if isinstance(source, str) else source
     _require(
-        len(keys) > 0 and all(isinstance(key, str) and key for key in keys),
+        isinstance(keys, tuple | list)
+        and len(keys) > 0
+        and all(isinstance(key, str) and key for key in keys),
         f"source is {source!r}; allowed are bibliography keys, or 'derived'",
     )
-    _require(kind in KINDS, f"kind is {kind!r}; allowed are {', '.join(KINDS)}")
     _require(
-        isinstance(tried, int) and tried >= 1,
-        f"tried is {tried!r}; allowed is the number of settings tried, 1 or more",
+        isinstance(kind, str) and kind in KINDS,
+        f"kind is {kind!r}; allowed are {', '.join(KINDS)}",
     )
+    _require(
+        equation is None or (isinstance(equation, str) and equation != ""),
+        f"equation is {equation!r}; allowed are the label of an equation, and None",
+    )
+    _require(
+        _is_count(tried), f"tried is {tried!r}; allowed is the number of settings tried, 1 or more"
+    )
+    if kind == "bound":
+        _require(
+            isinstance(sense, str) and sense in ("below", "above"),
+            f"sense is {sense!r}; a bound is 'below' or 'above'",
+        )
+    else:
+        _require(sense is None, f"sense is {sense!r}; it is allowed for kind 'bound' only")
 
 
 def _check_numbers(kind, predicted, measured, stderr, seeds, tolerance, systematic) -> None:
+    if kind == "bound":
+        _require(
+            _is_real(tolerance) and tolerance == 0,
+            f"tolerance is {tolerance!r}; a bound has none, since one would hide that it is "
+            "violated: state the bound that should hold as predicted",
+        )
     floor = "at least 0" if kind in ("bound", "order") else "above 0"
     _require(
-        np.isscalar(tolerance)
-        and np.isfinite(tolerance)
-        and (tolerance > 0 or (tolerance == 0 and kind in ("bound", "order"))),
+        _is_real(tolerance) and (tolerance > 0 or (tolerance == 0 and kind in ("bound", "order"))),
         f"tolerance is {tolerance!r}; allowed is a finite number {floor} for kind {kind!r}",
+    )
+    _require(
+        seeds is None or _is_count(seeds),
+        f"seeds is {seeds!r}; allowed is the number of independent seeds",
     )
     if kind in ("exponent", "curve"):
         _require(stderr is not None, f"stderr is None; kind {kind!r} needs a standard error")
     if stderr is not None:
         _require(
-            isinstance(seeds, int | np.integer) and seeds >= 5,
+            seeds is not None and seeds >= 5,
             f"seeds is {seeds!r}; a standard error needs at least 5 independent seeds",
         )
         _require(
@@ -134,10 +183,7 @@ def _check_numbers(kind, predicted, measured, stderr, seeds, tolerance, systemat
             "use kind 'curve' for arrays",
         )
     _require(
-        np.isscalar(systematic)
-        and np.isfinite(systematic)
-        and systematic >= 0
-        and (systematic == 0 or kind == "curve"),
+        _is_real(systematic) and systematic >= 0 and (systematic == 0 or kind == "curve"),
         f"systematic is {systematic!r}; allowed is a number of at least 0, for kind 'curve' only",
     )
 
@@ -173,9 +219,9 @@ def _verdict(kind, value, target, error, tolerance, sense) -> tuple[bool, str]:
         )
     if kind == "bound":
         room = (target - value) if sense == "below" else (value - target)
-        if room < -tolerance:
+        if room < 0:
             return False, f"{value:.6g} is not {sense} {target:.6g}"
-        return room + tolerance >= SIGMAS * error, (
+        return room >= SIGMAS * error, (
             f"inconclusive: {value:.6g} is {sense} {target:.6g}, but within {SIGMAS:g} standard "
             "errors of it"
         )
@@ -186,6 +232,20 @@ def _verdict(kind, value, target, error, tolerance, sense) -> tuple[bool, str]:
     return abs(value - target) <= tolerance, (
         f"measured {value:.6g} differs from predicted {target:.6g} by {abs(value - target):.3g}"
     )
+
+
+def _alternative(rejects) -> tuple[str, np.ndarray]:
+    """The label and the value of a rejected theory."""
+    _require(
+        isinstance(rejects, tuple | list)
+        and len(rejects) == 2
+        and isinstance(rejects[0], str)
+        and rejects[0] != "",
+        f"rejects is {rejects!r}; allowed is a pair of words and a value",
+    )
+    value = _array("rejects", rejects[1])
+    _require(bool(np.isfinite(value).all()), f"rejects is {rejects!r}; its value must be finite")
+    return rejects[0], value
 
 
 def _rejection(kind, label, alternative, measured, stderr, value, error, tolerance, systematic):
@@ -215,21 +275,19 @@ def evaluate(
     comes_out=True,
 ) -> dict:  # fmt: skip
     """Test a claim and return its record; the parameters are those of :func:`claim`."""
-    _check_words(name, statement, source, because, kind, tried)
+    _check_words(name, statement, source, because, kind, equation, tried, sense)
     if isinstance(measured, Estimate):
         _require(stderr is None and seeds is None, "stderr and seeds come with the Estimate")
         measured, stderr, seeds = measured
     if kind == "order":
         _require(
-            predicted in ("increasing", "decreasing"),
+            isinstance(predicted, str) and predicted in ("increasing", "decreasing"),
             f"predicted is {predicted!r}; an order is 'increasing' or 'decreasing'",
         )
-        sense, predicted_record, predicted = predicted, predicted, np.zeros(())
+        direction, predicted_record, predicted = predicted, predicted, np.zeros(())
     else:
         predicted = _array("predicted", predicted)
-        predicted_record = _plain(predicted)
-    if kind == "bound":
-        _require(sense in ("below", "above"), f"sense is {sense!r}; a bound is 'below' or 'above'")
+        direction, predicted_record = sense, _plain(predicted)
     measured = _array("measured", measured)
     stderr = None if stderr is None else _array("stderr", stderr)
     _require(bool(np.isfinite(predicted).all()), "predicted is not finite")
@@ -245,8 +303,8 @@ def evaluate(
     )
     if not np.isfinite(measured).all():
         raise ClaimFailed(f"{name}: the measured value is not finite: {measured}")
-    value, target, error = _reduce(kind, predicted, measured, stderr, sense, systematic)
-    passed, why = _verdict(kind, value, target, error, tolerance, sense)
+    value, target, error = _reduce(kind, predicted, measured, stderr, direction, systematic)
+    passed, why = _verdict(kind, value, target, error, tolerance, direction)
     if comes_out and not passed:
         raise ClaimFailed(f"{name}: {why} (tolerance {tolerance:.4g}). {statement}")
     if not comes_out:
@@ -257,13 +315,12 @@ def evaluate(
             )
     distance = None
     if rejects is not None:
-        label, alternative = rejects
-        alternative = _array("rejects", alternative)
+        label, alternative = _alternative(rejects)
         distance = _rejection(
             kind, label, alternative, measured, stderr, value, error, tolerance, systematic
         )
-        rejects = [str(label), _plain(alternative)]
-    return {
+        rejects = [label, _plain(alternative)]
+    record = {
         "name": name,
         "statement": statement,
         "equation": equation,
@@ -278,12 +335,14 @@ def evaluate(
         "because": because,
         "rejects": rejects,
         "seeds": None if seeds is None else int(seeds),
-        "tried": tried,
+        "tried": int(tried),
         "passed": True,
         "comes_out": bool(comes_out),
         "deviation": _plain(np.asarray(abs(value - target))),
         "rejected_distance": _plain(np.asarray(distance)) if distance is not None else None,
     }
+    json.dumps(record, allow_nan=False)  # a record is plain JSON, or an error here
+    return record
 
 
 def describe(record: dict) -> dict[str, str]:
@@ -305,9 +364,8 @@ def describe(record: dict) -> dict[str, str]:
             "tolerance": f"{SIGMAS:g} standard errors" if record["stderr"] else "none",
         }
     else:
-        digits = _number(record["measured"])
-        if record["stderr"] is not None:
-            digits += f" ± {record['stderr']:.1g}"
+        value, stderr = record["measured"], record["stderr"]
+        digits = _number(value) if stderr is None else _with_error(value, stderr)
         relation = {"below": "at most ", "above": "at least "}.get(record["sense"], "")
         words = {
             "predicted": relation + _number(record["predicted"]),
@@ -397,7 +455,7 @@ def claim(
         Standard error of ``measured`` over at least five independent seeds, unless ``measured``
         is an :class:`~course.estimates.Estimate`. Without them ``measured`` counts as exact.
     tolerance : float
-        Largest allowed deviation; for kind ``curve`` in standard errors.
+        Largest allowed deviation; for kind ``curve`` in standard errors. A bound has none.
     because : str
         Why the tolerance is that large: rounding, truncation, finite size.
     rejects : (str, number or array), optional
@@ -454,7 +512,7 @@ def claim(
 def stored(folder: str | Path) -> Iterator[dict]:
     """Records of every claim in the notebooks under ``folder``, in order of path and cell.
 
-    Each record has the keys of :data:`FIELDS`; ``chapter`` is the notebook's path without suffix.
+    Each record has the keys of ``FIELDS``; ``chapter`` is the notebook's path without suffix.
 
     Raises
     ------
@@ -483,9 +541,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         records = list(stored(parser.parse_args(arguments).folder))
     except ValueError as problem:
         parser.error(str(problem))
-    for record in records:
-        print(json.dumps({field: record[field] for field in FIELDS}, ensure_ascii=False))
     problems = [f"{r['name']} did not pass" for r in records if not r["passed"]]
+    for record in records:
+        line = {field: record[field] for field in FIELDS}
+        try:
+            print(json.dumps(line, ensure_ascii=False, allow_nan=False))
+        except ValueError as problem:
+            problems.append(f"{record['name']} is no plain JSON: {problem}")
     counts = Counter(record["name"] for record in records)
     problems += [f"{name} occurs {n} times" for name, n in counts.items() if n > 1]
     if not records:

@@ -32,15 +32,36 @@ class Estimate(NamedTuple):
     seeds: int
 
 
-def _seed_rows(samples: np.ndarray, minimum: int) -> np.ndarray:
-    """Return ``samples`` as a float64 array with seeds along axis 0, or raise."""
-    if hasattr(samples, "detach"):
-        samples = samples.detach().cpu()
-    rows = np.asarray(samples, dtype=np.float64)
-    if rows.ndim == 0 or rows.shape[0] < minimum:
+def _real(name: str, value) -> np.ndarray:
+    """A float64 array of a number, an array or a tensor, or an error that names it."""
+    if hasattr(value, "detach"):
+        value = value.detach().cpu()
+    try:
+        given = np.asarray(value)
+        if given.dtype.kind in "cSUmM":
+            raise ValueError(f"it is of type {given.dtype}")
+        return given.astype(np.float64)
+    except (TypeError, ValueError) as problem:
         raise ValueError(
-            f"samples has shape {rows.shape}; needed are at least {minimum} independent seeds "
-            "along the first axis"
+            f"{name} is {value!r}; allowed is an array of real numbers: {problem}"
+        ) from problem
+
+
+def _seed_rows(samples, minimum: int, axis: int = 0) -> np.ndarray:
+    """Return ``samples`` as a float64 array with seeds along axis 0, or raise."""
+    rows = _real("samples", samples)
+    if rows.ndim == 0:
+        raise ValueError(f"samples is {samples!r}, one number; needed is one for each seed")
+    if not isinstance(axis, int | np.integer) or not -rows.ndim <= axis < rows.ndim:
+        raise ValueError(
+            f"axis is {axis!r}; allowed are {-rows.ndim} to {rows.ndim - 1} for samples of shape "
+            f"{rows.shape}"
+        )
+    rows = np.moveaxis(rows, axis, 0)
+    if rows.shape[0] < minimum:
+        raise ValueError(
+            f"samples has {rows.shape[0]} seeds along axis {axis}; needed are at least {minimum} "
+            "independent seeds"
         )
     if not np.isfinite(rows).all():
         raise ValueError("samples contains NaN or infinity; allowed are finite values only")
@@ -72,13 +93,13 @@ def estimate(samples, axis: int = 0) -> Estimate:
     Raises
     ------
     ValueError
-        With fewer than two seeds, or NaN among the samples.
+        With fewer than two seeds, another axis than the samples have, or NaN among them.
 
     Notes
     -----
     Taught in the toolbox, section *Standard errors*.
     """
-    rows = _seed_rows(np.moveaxis(np.asarray(samples, dtype=np.float64), axis, 0), 2)
+    rows = _seed_rows(samples, 2, axis)
     seeds = rows.shape[0]
     return Estimate(
         _scalar(rows.mean(axis=0)), _scalar(rows.std(axis=0, ddof=1) / np.sqrt(seeds)), seeds
@@ -107,24 +128,27 @@ def jackknife(statistic: Callable[[np.ndarray], float | np.ndarray], samples) ->
     Raises
     ------
     ValueError
-        With fewer than two seeds, or NaN among the samples.
+        With fewer than two seeds, NaN among the samples, or a statistic that is not finite.
     """
     rows = _seed_rows(samples, 2)
     seeds = rows.shape[0]
-    left_out = np.array([statistic(np.delete(rows, i, axis=0)) for i in range(seeds)])
+    value = _real("statistic", statistic(rows))
+    left_out = _real("statistic", [statistic(np.delete(rows, i, axis=0)) for i in range(seeds)])
+    if not (np.isfinite(value).all() and np.isfinite(left_out).all()):
+        raise ValueError(
+            f"statistic is {value} of all seeds and {left_out} with one left out; allowed are "
+            "finite values only"
+        )
     spread = ((left_out - left_out.mean(axis=0)) ** 2).sum(axis=0)
-    return Estimate(
-        _scalar(np.asarray(statistic(rows), dtype=np.float64)),
-        _scalar(np.sqrt(spread * (seeds - 1) / seeds)),
-        seeds,
-    )
+    return Estimate(_scalar(value), _scalar(np.sqrt(spread * (seeds - 1) / seeds)), seeds)
 
 
 def _log_slopes(log_x: np.ndarray, values: np.ndarray) -> np.ndarray:
-    if (values <= 0).any():
+    refused = values[~(np.isfinite(values) & (values > 0))]
+    if refused.size:
         raise ValueError(
-            f"a value of {values.min():.3g} is to be fitted by a power law; "
-            "allowed are positive values"
+            f"a value of {refused[0]:.3g} is to be fitted by a power law; "
+            "allowed are finite, positive values"
         )
     centred = log_x - log_x.mean()
     return np.log(values) @ centred / (centred @ centred)
@@ -157,12 +181,15 @@ def fit_exponent(
     Raises
     ------
     ValueError
-        For abscissae that are not positive and increasing, values that are not positive, or
-        shapes that do not match.
+        For abscissae that are not finite, positive and increasing, values that are not finite and
+        positive, or shapes that do not match.
     """
-    x = np.asarray(x, dtype=np.float64)
-    if x.ndim != 1 or len(x) < 3 or not (x[0] > 0 and (np.diff(x) > 0).all()):
-        raise ValueError(f"x is {x}; allowed are at least three positive, increasing values")
+    x = _real("x", x)
+    ordered = x.ndim == 1 and len(x) >= 3 and x[0] > 0 and (np.diff(x) > 0).all()
+    if not (ordered and np.isfinite(x).all()):
+        raise ValueError(
+            f"x is {x}; allowed are at least three positive, increasing, finite values"
+        )
     rows = _seed_rows(samples, 2)
     if rows.ndim < 2 or rows.shape[1] != len(x):
         raise ValueError(f"samples has shape {rows.shape}; allowed is (seeds, {len(x)}) to match x")
@@ -171,4 +198,13 @@ def fit_exponent(
         if rows.ndim != 2:
             raise ValueError(f"samples has shape {rows.shape}; allowed is (seeds, {len(x)})")
         return estimate(_log_slopes(log_x, rows))
-    return jackknife(lambda seeds: _log_slopes(log_x, np.asarray(statistic(seeds))), rows)
+
+    def slope(seeds: np.ndarray) -> np.ndarray:
+        values = _real("statistic", statistic(seeds))
+        if values.shape != x.shape:
+            raise ValueError(
+                f"statistic returns shape {values.shape}; allowed is {x.shape}, one value per point"
+            )
+        return _log_slopes(log_x, values)
+
+    return jackknife(slope, rows)

@@ -7,6 +7,7 @@ import html
 import io
 import itertools
 import os
+import string
 import sys
 from collections.abc import Callable, Sequence
 
@@ -18,7 +19,8 @@ from cycler import cycler
 from course.estimates import Estimate
 
 __all__ = [
-    "COLORS", "axes", "explorer", "panels", "rejected", "show", "simulation", "theory", "use_style",
+    "COLORS", "axes", "compact_png", "explorer", "panels", "rejected", "show", "simulation",
+    "theory", "use_style",
 ]  # fmt: skip
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -137,9 +139,19 @@ def show(fig) -> None:
     plt.show()
 
 
-def _png(draw: Callable, values: dict, size: tuple[float, float]) -> bytes:
+def compact_png(picture: bytes, colors: int = 128) -> bytes:
+    """The same PNG with a palette of that many colours, if this makes it smaller."""
     from PIL import Image
 
+    image, small = Image.open(io.BytesIO(picture)), io.BytesIO()
+    if image.mode == "P":  # has a palette already
+        return picture
+    image = image.convert("RGB").quantize(colors, dither=Image.Dither.NONE)
+    image.save(small, format="png", optimize=True)
+    return min(small.getvalue(), picture, key=len)
+
+
+def _png(draw: Callable, values: dict, size: tuple[float, float]) -> bytes:
     fig, ax = plt.subplots(figsize=size, dpi=FRAME_DPI)
     try:
         draw(ax, **values)
@@ -149,10 +161,7 @@ def _png(draw: Callable, values: dict, size: tuple[float, float]) -> bytes:
         fig.savefig(raw, format="png", dpi=FRAME_DPI)
     finally:
         plt.close(fig)
-    small = io.BytesIO()
-    image = Image.open(raw).convert("RGB").quantize(64, dither=Image.Dither.NONE)
-    image.save(small, format="png", optimize=True)
-    return small.getvalue()
+    return compact_png(raw.getvalue(), colors=64)
 
 
 def _frame(draw: Callable, alt: str, values: dict, size: tuple[float, float]) -> str:
@@ -170,7 +179,24 @@ def _is_live() -> bool:
     return "google.colab" in sys.modules or "BINDER_SERVICE_HOST" in os.environ
 
 
-def _check_parameters(parameters: dict[str, Sequence]) -> None:
+def _named_in(alt: str) -> set[str]:
+    """Names that stand in braces in a format string."""
+    try:
+        fields = [field for _, field, _, _ in string.Formatter().parse(alt) if field is not None]
+    except ValueError as problem:
+        raise ValueError(f"alt is {alt!r}; its braces do not match: {problem}") from problem
+    return {field.split(".")[0].split("[")[0] for field in fields}
+
+
+def _check_parameters(parameters: dict[str, Sequence], alt: str, labels: dict[str, str]) -> None:
+    for name, values in parameters.items():
+        if isinstance(values, str) or not hasattr(values, "__len__"):
+            raise ValueError(f"{name} is {values!r}; allowed is a sequence of values")
+    if _named_in(alt) != set(parameters):
+        braces = ", ".join(f"{{{name}}}" for name in parameters)
+        raise ValueError(f"alt is {alt!r}; it must name exactly the parameters: {braces}")
+    if not set(labels) <= set(parameters):
+        raise ValueError(f"labels has keys {sorted(labels)}; allowed are {sorted(parameters)}")
     counts = [len(values) for values in parameters.values()]
     one = len(counts) == 1 and 2 <= counts[0] <= MAX_FRAMES
     two = len(counts) == 2 and all(2 <= count <= MAX_PER_SLIDER for count in counts)
@@ -249,7 +275,8 @@ def explorer(
     Raises
     ------
     ValueError
-        For more parameters or values than a page can carry, or an ``alt`` that leaves one out.
+        For more parameters or values than a page can carry, an ``alt`` that does not name exactly
+        the parameters, or a label for something else.
 
     Notes
     -----
@@ -259,15 +286,12 @@ def explorer(
     import ipywidgets as widgets
     from IPython.display import display
 
-    _check_parameters(parameters)
-    for name in parameters:
-        if "{" + name not in alt:
-            raise ValueError(f"alt is {alt!r}; it must name the parameter as {{{name}}}")
-    labels = dict.fromkeys(parameters) | (labels or {})
+    labels = labels or {}
+    _check_parameters(parameters, alt, labels)
     sliders = [
         widgets.SelectionSlider(
             options=[_option(value) for value in values],
-            description=labels[name] or name,
+            description=labels.get(name, name),
             style={"description_width": "initial"},
             layout={"width": "min(100%, 26rem)"},
         )

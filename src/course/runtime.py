@@ -8,6 +8,7 @@ import inspect
 import json
 import os
 import platform
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ __all__ = [
 ]  # fmt: skip
 
 RECORDS = Path(__file__).parent / "records"
+_NAME = re.compile(r"[a-z_]+\.[a-z0-9-]+")
 _loaded: set[Path] = set()
 
 
@@ -108,7 +110,9 @@ class Record:
     provenance : dict of str to str
         Device, versions and date of the run, and the digest of the function that made it.
     current : bool
-        Whether that function is, byte for byte, the one in use now.
+        Whether the text of that function is the one in use now. Of that function alone: what it
+        calls may have changed since, which the claim that compares the record with a live run
+        guards.
     """
 
     values: dict[str, np.ndarray]
@@ -155,15 +159,21 @@ def recorded(
     Raises
     ------
     ValueError
-        If the stored result was made with other settings than those asked for.
+        For a name of another form, or if the stored result was made with other settings than those
+        asked for.
     """
+    if not isinstance(name, str) or _NAME.fullmatch(name) is None:
+        raise ValueError(f"name is {name!r}; allowed is 'chapter.what' in lower case")
     path = RECORDS / f"{name}.json"
     if refresh or os.environ.get("COURSE_RECORD") == name:
         values = {key: np.asarray(value).tolist() for key, value in compute(**settings).items()}
         made = provenance() | {"source": _source_digest(compute)}
         path.parent.mkdir(exist_ok=True)
         content = {"settings": settings, "provenance": made, "values": values}
-        path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        draft = path.with_suffix(".json.new")
+        draft.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        os.replace(draft, path)
+    _loaded.add(path)
     if not path.exists():
         print(f"No recorded result {name!r} is stored. Set COURSE_RECORD={name} to compute it.")
         return None
@@ -173,12 +183,11 @@ def recorded(
             f"settings is {settings}, but the record {name!r} was made with "
             f"{content['settings']}; set COURSE_RECORD={name} to compute it anew"
         )
-    _loaded.add(path)
     values = {key: np.asarray(value) for key, value in content["values"].items()}
     current = content["provenance"]["source"] == _source_digest(compute)
     return Record(values, content["settings"], content["provenance"], current)
 
 
 def loaded_files() -> list[Path]:
-    """Record and data files read so far in this process; stored outputs depend on them."""
+    """Record and data files asked for so far; stored outputs depend on them, missing or not."""
     return sorted(_loaded)
