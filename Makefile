@@ -18,7 +18,8 @@ SLOW := tests/test_build.py tests/test_browser.py
 FORMATTED := src tests benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help book serve run run-all test check lint fresh unit notebooks pages address clean
+.PHONY: help book serve run run-all measure bench test check lint fresh unit notebooks pages address clean \
+  has-url
 
 help:
 	@echo "make book         build the pages into _build/html, from the stored outputs"
@@ -27,8 +28,11 @@ help:
 	@echo "make check        the quick part of it: style, pairs, freshness, units, changed notebooks"
 	@echo "make run          execute the chapters whose code changed since their outputs were stored"
 	@echo "make run-all      execute all chapters"
+	@echo "make measure      the same, and store the seconds and the memory that each one took"
+	@echo "make bench        time the book's functions beside others; benchmarks/README.md says how"
 	@echo "make lint         style and spelling"
-	@echo "make address URL=https://github.com/owner/repository   set the book's public address"
+	@echo "make address URL=https://github.com/owner/repository   set the book's public address;"
+	@echo "                  make address URL=--unset forgets it"
 	@echo "make clean        delete the built pages"
 	@echo "PYTHON=python3.12 chooses the Python, TORCH_INDEX=<url> where torch comes from"
 
@@ -39,7 +43,7 @@ $(READY): $(REQUIREMENTS) pyproject.toml
 	@"$(PYTHON)" -c 'import sys; v = sys.version_info; sys.exit(None if (3, 11) <= v[:2] <= (3, 13) else f"The book needs Python 3.11, 3.12 or 3.13, but $(PYTHON) is Python {v[0]}.{v[1]}. Name another one: make book PYTHON=python3.12")'
 	"$(PYTHON)" -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(if $(TORCH_INDEX),$(BIN)/python -m pip install --quiet --index-url "$(TORCH_INDEX)" "$$(grep -E '^torch\b' $(REQUIREMENTS))")
+	$(if $(TORCH_INDEX),$(BIN)/python -m pip install --quiet --index-url "$(TORCH_INDEX)" "$$(grep -E '^torch(=|$$)' $(REQUIREMENTS))")
 	$(BIN)/python -m pip install --quiet --requirement $(REQUIREMENTS)
 	$(BIN)/python -m pip install --quiet --no-deps --editable .
 	@touch $(READY)
@@ -60,7 +64,13 @@ run: $(READY)
 run-all: $(READY)
 	$(BIN)/python -m course.book.run --all chapters
 
-# Cheap checks first.
+measure: $(READY)
+	$(BIN)/python -m course.book.run --all --measure chapters
+
+bench: $(READY)
+	$(BIN)/python benchmarks/ntk.py
+
+# Cheap checks first; the first one that fails ends it.
 test: $(READY)
 	@$(MAKE) lint
 	@$(MAKE) fresh
@@ -94,7 +104,12 @@ notebooks: $(READY)
 pages: $(READY)
 	$(PYTEST) $(SLOW)
 
-address: $(READY)
+has-url:
+	@test -n "$(URL)" || { \
+	  echo "Which address? Say: make address URL=https://github.com/owner/repository (or URL=--unset)"; \
+	  exit 1; }
+
+address: has-url $(READY)
 	$(BIN)/python -m course.book.address "$(URL)"
 
 clean:

@@ -20,7 +20,7 @@ function nameSliders(root) {
 // A region that scrolls must be reachable by keyboard.
 function focusScrollers(root) {
   const scrollers = root.querySelectorAll(
-    "pre, mjx-container[display=true], div.math, div.output, .widget-subarea, .book-table__scroll");
+    "pre, mjx-container[display=true], div.math, div.output, .widget-subarea");
   for (const element of scrollers) {
     const overflow = getComputedStyle(element).overflowX;
     if (element.scrollWidth > element.clientWidth && (overflow === "auto" || overflow === "scroll")) {

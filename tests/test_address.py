@@ -51,14 +51,24 @@ def test_other_addresses_are_refused_and_told_what_is_allowed(url):
         address.normalise(url)
 
 
-def test_command_refuses_and_changes_nothing(small_book, capsys):
+@pytest.mark.parametrize("url", ["https://example.org/o/r", ""])
+def test_command_refuses_and_changes_nothing(small_book, capsys, url):
     root = small_book("refused")
     before = {path: path.read_bytes() for path in root.rglob("*.*") if path.is_file()}
     with pytest.raises(SystemExit) as stop:
-        address.main(["https://example.org/o/r", "--root", str(root)])
+        address.main([url, "--root", str(root)])
     assert stop.value.code == 2
     assert "git@github.com:OWNER/NAME" in capsys.readouterr().err
     assert before == {path: path.read_bytes() for path in root.rglob("*.*") if path.is_file()}
+
+
+def test_command_sets_and_unsets(small_book, capsys):
+    root = small_book("command")
+    assert address.main([ADDRESS, "--root", str(root)]) == 0
+    assert "small.ipynb" in capsys.readouterr().out
+    assert f'url: "{ADDRESS}"' in (root / "_config.yml").read_text()
+    assert address.main(["--unset", "--root", str(root)]) == 0
+    assert 'url: ""' in (root / "_config.yml").read_text()
 
 
 def _lines(root: Path) -> list[str]:

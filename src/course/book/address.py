@@ -93,11 +93,13 @@ def write(url: str, root: Path) -> list[Path]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the book's public address into every file that states it."""
     parser = argparse.ArgumentParser(prog="python -m course.book.address", description=main.__doc__)
-    parser.add_argument("url", help=f"{ALLOWED}; an empty string unsets it")
+    form = parser.add_mutually_exclusive_group(required=True)
+    form.add_argument("url", nargs="?", help=ALLOWED)
+    form.add_argument("--unset", action="store_true", help="forget the address")
     parser.add_argument("--root", type=Path, default=Path(), help="folder of _config.yml")
     options = parser.parse_args(arguments)
     try:
-        changed = write(options.url, options.root)
+        changed = write("" if options.unset else normalise(options.url), options.root)
     except ValueError as problem:
         parser.error(str(problem))
     for path in changed:

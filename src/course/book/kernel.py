@@ -24,10 +24,12 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 
-__all__ = ["THREADS", "Hung", "Outcome", "run_notebook"]
+__all__ = ["THREADS", "Hung", "Outcome", "end", "environment", "run_notebook"]
 
 THREADS = 2
-_PROGRESS = "--- cell done ---"
+STARTUP = 120.0
+"""Seconds that a process and its kernel may take before the first cell."""
+_STARTED, _PROGRESS = "--- first cell ---", "--- cell done ---"
 
 # Runs in the kernel after the last cell, and is not stored.
 _COLLECT = """
@@ -86,13 +88,19 @@ class Outcome(NamedTuple):
     report: dict
 
 
-def _environment() -> dict[str, str]:
-    """Environment of the kernel: two threads, no GPU, no progress bar, frames of explorers."""
+def environment(threads: int) -> dict[str, str]:
+    """Environment of a kernel whose outputs are stored or compared with stored ones.
+
+    It has that many threads, which sleep while they wait (two that wait actively slow each other
+    down on busy cores), no GPU, no progress bar, all frames of explorers, and the notebook's own
+    way of drawing, whatever ``MPLBACKEND`` says outside.
+    """
+    dropped = ("BINDER_SERVICE_HOST", "MPLBACKEND")
+    own = {name: value for name, value in os.environ.items() if name not in dropped}
     names = ("OMP", "OPENBLAS", "MKL", "NUMBA")
-    threads = {f"{name}_NUM_THREADS": str(THREADS) for name in names}
-    dropped = "BINDER_SERVICE_HOST"
-    own = {name: value for name, value in os.environ.items() if name != dropped}
-    return own | threads | {"COURSE_PROGRESS": "off", "CUDA_VISIBLE_DEVICES": ""}
+    own |= {f"{name}_NUM_THREADS": str(threads) for name in names}
+    own |= {"OMP_WAIT_POLICY": "PASSIVE", "COURSE_PROGRESS": "off", "CUDA_VISIBLE_DEVICES": ""}
+    return own
 
 
 def run_notebook(
@@ -112,7 +120,7 @@ def run_notebook(
     folder : Path
         Where the kernel starts.
     cell_limit, limit : float
-        Seconds allowed for each cell and for the whole run.
+        Seconds allowed for each cell and, from the first one on, for all of them.
     on_cell : callable
         Called after each cell.
 
@@ -126,16 +134,21 @@ def run_notebook(
         nbformat.write(notebook, task)
         command = [sys.executable, "-P", __file__, task, result, folder, str(cell_limit)]
         process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, text=True, encoding="utf-8", env=_environment()
+            command, stdout=subprocess.PIPE, text=True, encoding="utf-8", env=environment(THREADS)
         )
-        reader = threading.Thread(target=_follow, args=(process.stdout, on_cell), daemon=True)
+        started = threading.Event()
+        reader = threading.Thread(
+            target=_follow, args=(process.stdout, started, on_cell), daemon=True
+        )
         reader.start()
         try:
+            if not started.wait(STARTUP):
+                raise Hung(f"no cell started within {STARTUP:g} s")
             process.wait(limit)
         except subprocess.TimeoutExpired as problem:
             raise Hung(f"not finished after {limit:g} s") from problem
         finally:
-            _end(process)
+            end(process)
             reader.join(5)
         if not result.is_file():
             raise Hung(f"its process ended with status {process.returncode}")
@@ -146,14 +159,17 @@ def run_notebook(
     return Outcome(cells, content["failed"], content["seconds"], content["report"])
 
 
-def _follow(lines, on_cell: Callable[[], object]) -> None:
+def _follow(lines, started: threading.Event, on_cell: Callable[[], object]) -> None:
     for line in lines:
-        if line.rstrip() == _PROGRESS:
+        if line.rstrip() == _STARTED:
+            started.set()
+        elif line.rstrip() == _PROGRESS:
             on_cell()
+    started.set()  # the process ended, before its first cell or later
 
 
-def _end(process: subprocess.Popen) -> None:
-    """End a process that still runs, and all that it started."""
+def end(process: subprocess.Popen) -> None:
+    """End a process that still runs, then all that it started, so that it starts no more."""
     if process.poll() is not None:
         return
     family = psutil.Process(process.pid).children(recursive=True)
@@ -162,6 +178,7 @@ def _end(process: subprocess.Popen) -> None:
     for child in family:
         with contextlib.suppress(psutil.NoSuchProcess):
             child.kill()
+    psutil.wait_procs(family, timeout=3)
 
 
 def _work(task: Path, result: Path, folder: str, cell_limit: float) -> None:
@@ -171,6 +188,8 @@ def _work(task: Path, result: Path, folder: str, cell_limit: float) -> None:
     started = []
 
     def note_start(cell, cell_index):
+        if not started:
+            print(_STARTED, flush=True)
         started.append(time.monotonic())
 
     def note_end(cell, cell_index):

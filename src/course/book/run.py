@@ -7,6 +7,7 @@ cells or the ``course`` files they used; where only prose changed it pairs the n
 from __future__ import annotations
 
 import argparse
+import base64
 import copy
 import hashlib
 import math
@@ -23,6 +24,7 @@ from nbformat import NotebookNode
 from tqdm import tqdm
 
 from course.book import digest, kernel, pairs
+from course.figures import compact_png
 
 __all__ = [
     "Limits", "RunFailed", "canonical", "execute", "main", "reached", "references",
@@ -92,10 +94,11 @@ def execute(
     RunFailed
         If a cell raises, or two runs in a row hang or lose their kernel.
     """
-    before = {
+    # Modules count as they were before the run, since they may be edited meanwhile; records as
+    # they are after it, since a run may write them.
+    modules = {
         file.relative_to(package).as_posix(): digest.file_digest(file)
-        for file in package.rglob("*")
-        if file.suffix in (".py", ".json", ".txt")
+        for file in package.rglob("*.py")
     }
     source = pairs.read(path)
     for attempt in (1, 2):
@@ -118,7 +121,10 @@ def execute(
         raise RunFailed(f"{path}: the kernel imports course from {report['root']}, not {package}")
     notebook.metadata[digest.KEY] = {
         "digest": digest.cells_digest(source),
-        "sources": {name: before.get(name, "absent") for name in report["files"]},
+        "sources": {
+            name: modules.get(name) or digest.file_digest(package / name)
+            for name in report["files"]
+        },
         "seconds": round(seconds, 1),
         "peak_mb": report["peak_mb"],
         "threads": kernel.THREADS,
@@ -141,7 +147,7 @@ def _explain(path: Path, notebook: NotebookNode) -> str:
 
 
 def canonical(notebook: NotebookNode) -> NotebookNode:
-    """The same notebook with ids that follow from its content, and no metadata of the machine."""
+    """The same notebook with small pictures, ids that follow from its content, no machine."""
     notebook = copy.deepcopy(notebook)
     notebook.metadata["language_info"] = LANGUAGE
     notebook.metadata.get("jupytext", {}).pop("text_representation", None)
@@ -150,7 +156,7 @@ def canonical(notebook: NotebookNode) -> NotebookNode:
     for cell in notebook.cells:
         key = f"{cell.cell_type}\n{cell.source}"
         if "outputs" in cell:
-            cell.outputs = _merged(cell.outputs)
+            cell.outputs = [_compact(output) for output in _merged(cell.outputs)]
         cell.id = _short(f"{key}\n{seen[key]}", 12)
         seen[key] += 1
     return _with_stable_widgets(notebook)
@@ -170,6 +176,14 @@ def _merged(outputs: list[NotebookNode]) -> list[NotebookNode]:
         else:
             merged.append(output)
     return merged
+
+
+def _compact(output: NotebookNode) -> NotebookNode:
+    """The same output with its picture as small as a palette makes it."""
+    if "image/png" in output.get("data", {}):
+        picture = compact_png(base64.b64decode(output.data["image/png"]))
+        output.data["image/png"] = base64.b64encode(picture).decode()
+    return output
 
 
 def _short(text: str, length: int) -> str:

@@ -151,15 +151,10 @@ class _Table(SphinxDirective):
         return self.markdown(f"{{cite:t}}`{','.join(keys)}`") if keys else []
 
     def table(
-        self,
-        titles: dict[str, int],
-        rows: list[list[nodes.Element | str]],
-        *,
-        classes: tuple[str, ...],
-        label: str,
-    ) -> nodes.Element:
+        self, titles: dict[str, int], rows: list[list[nodes.Element | str]], kind: str
+    ) -> nodes.table:
         """Table from column titles with their relative widths, and rows of cells."""
-        table = nodes.table(classes=["book-table", *classes])
+        table = nodes.table(classes=["book-table", "colwidths-given", kind])
         group = nodes.tgroup(cols=len(titles))
         group += [nodes.colspec(colwidth=width) for width in titles.values()]
         head, body = nodes.thead(), nodes.tbody()
@@ -168,13 +163,7 @@ class _Table(SphinxDirective):
             body += self._row(row)
         group += [head, body]
         table += group
-        # A wide table scrolls in a region that the keyboard reaches.
-        region = [
-            f'<div class="book-table__scroll" role="region" aria-label="{label}" tabindex="0">',
-            "</div>",
-        ]
-        start, end = (nodes.raw("", html, format="html") for html in region)
-        return nodes.container("", start, table, end, classes=["book-table__frame"])
+        return table
 
     @staticmethod
     def _row(cells: list[nodes.Element | str]) -> nodes.row:
@@ -203,7 +192,7 @@ class ChapterTable(_Table):
                 ]
             )
         titles = {"Chapter": 30, "Read": 9, "You need": 25, "Exercises": 14, "Papers": 22}
-        return [self.table(titles, rows, classes=("chapter-table",), label="Chapters")]
+        return [self.table(titles, rows, "chapter-table")]
 
     def _needs(self, chapter: Chapter) -> list[nodes.Node]:
         folder = posixpath.dirname(chapter.docname)
@@ -254,8 +243,8 @@ class Ledger(_Table):
             nodes.Text(f": {len(records)} claims{_run_words(chapter.run)}."),
         )
         rows = [self._claim(record) for record in records]
-        titles = {"Claim": 36, "Predicted": 13, "Measured": 15, "Tolerance": 22, "Rules out": 14}
-        section += self.table(titles, rows, classes=("ledger",), label=f"Claims of {title}")
+        titles = {"Claim": 33, "Predicted": 13, "Measured": 15, "Tolerance": 23, "Rules out": 16}
+        section += self.table(titles, rows, "ledger")
         return section
 
     def _claim(self, record: dict) -> list[nodes.Element | str]:
@@ -303,6 +292,34 @@ def _run_words(run: dict) -> str:
     return f"; run in {run['seconds']:g} s with version {run['version']} of the package"
 
 
+class ChapterFigure(_Table):
+    """``{chapter-figure} ntk/gradient_flow 0``: a picture that a chapter stores, with its alt text.
+
+    The number counts the chapter's pictures from 0.
+    """
+
+    required_arguments = 2
+
+    def run(self) -> list[nodes.Node]:
+        page, number = f"chapters/{self.arguments[0]}", int(self.arguments[1])
+        path = self.root / f"{page}.ipynb"
+        if not path.is_file():
+            raise self.error(f"there is no notebook {page}.ipynb")
+        self.env.note_dependency(str(path))
+        pictures = [
+            (output["data"]["image/png"], cell["metadata"]["mystnb"]["image"]["alt"])
+            for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]
+            for output in cell.get("outputs", ())
+            if "image/png" in output.get("data", ())
+        ]
+        if not 0 <= number < len(pictures):
+            raise self.error(f"{page} stores {len(pictures)} pictures; there is no number {number}")
+        code, alt = pictures[number]
+        data = "".join(code.split())
+        image = nodes.image(uri=f"data:image/png;base64,{data}", alt=alt, align="center")
+        return [image]
+
+
 class RuntimeTable(_Table):
     """``{runtime-table}``: seconds and peak memory of every chapter, as last run."""
 
@@ -316,7 +333,7 @@ class RuntimeTable(_Table):
                 cells.append(run["version"])
             rows.append([_paragraph(self.link(chapter)), *cells])
         titles = {"Chapter": 44, "Seconds": 12, "Peak MB": 14, "Threads": 14, "Version": 16}
-        return [self.table(titles, rows, classes=("numbers",), label="Run times")]
+        return [self.table(titles, rows, "numbers")]
 
 
 class BenchmarkTable(_Table):
@@ -347,7 +364,7 @@ class BenchmarkTable(_Table):
         }  # fmt: skip
         versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
         note = f"Measured on {result['date']} on {result['machine']}, with {versions}."
-        table = self.table(titles, rows, classes=("numbers",), label="Benchmarks")
+        table = self.table(titles, rows, "numbers")
         return [table, _paragraph(nodes.Text(note), classes=("book-table__note",))]
 
 
@@ -410,6 +427,7 @@ def _plain_types(app: Sphinx, what, name: str, obj, options, lines: list[str]) -
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the directives; called by Sphinx."""
     app.add_directive("chapter-table", ChapterTable)
+    app.add_directive("chapter-figure", ChapterFigure)
     app.add_directive("ledger", Ledger)
     app.add_directive("runtime-table", RuntimeTable)
     app.add_directive("benchmark-table", BenchmarkTable)
