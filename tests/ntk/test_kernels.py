@@ -52,9 +52,7 @@ def mpmath_relu(x1, x2, depth, variance_w, variance_b):
             root = mpmath.sqrt(q1 * q2)
             cosine = k / root
             angle = mpmath.acos(max(min(cosine, mpmath.mpf(1)), mpmath.mpf(-1)))
-            k = w * root / (2 * mpmath.pi) * (
-                mpmath.sin(angle) + (mpmath.pi - angle) * cosine
-            ) + b
+            k = w * root / (2 * mpmath.pi) * (mpmath.sin(angle) + (mpmath.pi - angle) * cosine) + b
             theta = k + w * (mpmath.pi - angle) / (2 * mpmath.pi) * theta
             q1, q2 = w * q1 / 2 + b, w * q2 / 2 + b
         return k, theta, mpmath.sqrt(q1 * q2) - k
@@ -82,9 +80,10 @@ def test_relu_angle_of_near_duplicates_keeps_relative_precision():
     x = np.array([[1.0, 0.0]])
     y = np.array([[math.cos(1e-6), math.sin(1e-6)]])
     settings_ = {"depth": 1, "sigma_w": math.sqrt(2.0), "sigma_b": 0.0}
-    gap = infinite_width_kernels(x, x, **settings_).ntk - infinite_width_kernels(
-        x, y, **settings_
-    ).ntk
+    gap = (
+        infinite_width_kernels(x, x, **settings_).ntk
+        - infinite_width_kernels(x, y, **settings_).ntk
+    )
     assert gap[0, 0] * math.pi == pytest.approx(1e-6, rel=1e-5)
 
 
@@ -168,10 +167,114 @@ def test_quadrature_is_exact_for_monomials(degree):
     assert float(result.derivative) == pytest.approx(slope, rel=1e-12)
 
 
-@pytest.mark.parametrize("function", [torch.relu, torch.abs, torch.sign, torch.nn.functional.elu])
+@pytest.mark.parametrize("function", [torch.sign, torch.nn.functional.elu])
 def test_quadrature_that_does_not_converge_says_so(function):
     with pytest.raises(ValueError, match="does not converge"):
         infinite_width_kernels(POINTS, depth=1, activation=function, sigma_w=1.0, sigma_b=0.1)
+
+
+@pytest.mark.parametrize(
+    "function", [torch.relu, torch.nn.functional.relu, torch.nn.ReLU(), torch.nn.ReLU(inplace=True)]
+)
+def test_torch_relu_is_the_relu(function):
+    arguments = {"depth": 2, "sigma_w": 1.3, "sigma_b": 0.2}
+    kernels = infinite_width_kernels(POINTS, activation=function, **arguments)
+    expected = infinite_width_kernels(POINTS, activation="relu", **arguments)
+    np.testing.assert_array_equal(kernels.ntk, expected.ntk)
+
+
+@pytest.mark.parametrize(
+    ("function", "right", "left"),
+    [
+        (torch.nn.functional.leaky_relu, 1.0, 0.01),
+        (torch.nn.LeakyReLU(0.3), 1.0, 0.3),
+        (torch.abs, 1.0, -1.0),
+        (lambda z: -2 * torch.relu(-z), 0.0, 2.0),
+    ],
+)
+@pytest.mark.parametrize(("q1", "q2", "cosine"), [(0.7, 1.9, 0.35), (1.3, 0.4, -0.8)])
+def test_moments_with_a_kink_by_integration(function, right, left, q1, q2, cosine):
+    # In polar coordinates of two independent normals the radius integrates by hand: E r² = 2.
+    # The kinks lie at four angles; between them the midpoint rule on 4000 cells is off by
+    # (pi/2000)²/24 relative to integrands of order 10, at the kinks by one cell of 2pi/10^6.
+    angle = (np.arange(1_000_000) + 0.5) * 2 * np.pi / 1_000_000
+    u = math.sqrt(q1) * np.cos(angle)
+    v = math.sqrt(q2) * (cosine * np.cos(angle) + math.sqrt(1 - cosine**2) * np.sin(angle))
+    slopes = np.where(u > 0, right, left), np.where(v > 0, right, left)
+    found = gaussian_moments(function, q1, q2, cosine * math.sqrt(q1 * q2))
+    assert abs(found.function - 2 * np.mean(slopes[0] * u * slopes[1] * v)) < 1e-9
+    assert abs(found.derivative - np.mean(slopes[0] * slopes[1])) < 4 * 4 * 1e-6
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4])
+@pytest.mark.parametrize(("right", "left"), [(1.0, 0.2), (1.0, -1.0), (1.0, 0.0)])
+def test_functions_with_a_kink_on_the_diagonal(right, left, depth):
+    def function(z):
+        return right * torch.relu(z) - left * torch.relu(-z)
+
+    rng = np.random.default_rng(8)
+    x = rng.standard_normal((20, 5))
+    kernels = infinite_width_kernels(
+        x, x.copy(), depth=depth, activation=function, sigma_w=1.3, sigma_b=0.2
+    )
+    half = (right**2 + left**2) / 2  # E phi(u)² = half q, E phi'(u)² = half
+    q = theta = 1.69 * (x**2).mean(1) + 0.04
+    for _ in range(depth):
+        q = 1.69 * half * q + 0.04
+        theta = q + 1.69 * half * theta
+    np.testing.assert_allclose(np.diagonal(kernels.nngp), q, rtol=1e-13)
+    # From the second layer on, a cosine that is rounded by 1e-16 turns the angle by 1e-8.
+    np.testing.assert_allclose(np.diagonal(kernels.ntk), theta, rtol=1e-13 if depth == 1 else 1e-7)
+
+
+def test_functions_of_one_slope_have_no_kink():
+    assert module.find_activation(lambda z: 3 * z).moments is None
+    assert module.find_activation(torch.nn.functional.relu6).moments is None
+    assert module.find_activation(torch.nn.functional.silu).moments is None
+
+
+def mpmath_erf_ntk(x, y):
+    with mpmath.workdps(60):
+        q1, q2, k = (
+            sum(mpmath.mpf(s) * mpmath.mpf(t) for s, t in zip(a, b, strict=True)) / 2 + 1
+            for a, b in ((x, x), (y, y), (x, y))
+        )
+        product = (1 + 2 * q1) * (1 + 2 * q2)
+        first = 2 / mpmath.pi * mpmath.asin(2 * k / mpmath.sqrt(product)) + 1
+        slope = 4 / mpmath.pi / mpmath.sqrt(product - 4 * k**2)
+        return float(first), float(first + slope * k)
+
+
+def mpmath_gelu_ntk(x, y):
+    with mpmath.workdps(60):
+        q1, q2, k = (
+            sum(mpmath.mpf(s) * mpmath.mpf(t) for s, t in zip(a, b, strict=True)) / 2 + 1
+            for a, b in ((x, x), (y, y), (x, y))
+        )
+        product = (1 + q1) * (1 + q2)
+        determinant = product - k**2
+        both = mpmath.mpf(1) / 4 + mpmath.asin(k / mpmath.sqrt(product)) / (2 * mpmath.pi)
+        curvature = (1 - q1 * q2) / product
+        rest = q1 * q2 + curvature * k**2
+        root = 2 * mpmath.pi * mpmath.sqrt(determinant)
+        first = k * both + rest / root + 1
+        slope = both + k * (1 + 2 * curvature + rest / determinant) / root
+        return float(first), float(first + slope * k)
+
+
+@pytest.mark.parametrize("size", [1.0, 1e4, 1e8])
+@pytest.mark.parametrize("offset", [0.0, 1e-9, 0.1])
+@pytest.mark.parametrize(("name", "exact"), [("erf", mpmath_erf_ntk), ("gelu", mpmath_gelu_ntk)])
+def test_large_inputs_keep_their_precision(name, exact, size, offset):
+    x = size * np.array([[0.3, -1.2]])
+    y = x * (1 + offset * np.array([[1.0, -0.5]]))
+    found = infinite_width_kernels(x, y, depth=1, activation=name, sigma_w=1.0, sigma_b=1.0)
+    expected = exact(x[0], y[0])
+    # Rounding of a direction by 1e-16 moves a separation of 1e-9 by 1e-7 of itself; that enters
+    # the kernel of erf in full, once the points are large.
+    rel = 1e-13 if offset != 1e-9 else 1e-6
+    for value, target in zip(found, expected, strict=True):
+        assert value[0, 0] == pytest.approx(target, rel=rel)
 
 
 def test_depth_zero_is_the_linear_kernel():
@@ -206,7 +309,9 @@ def test_gradients(activation, sigma_b):
             )
         )
 
-    assert torch.autograd.gradcheck(both, (x1, x2, sigma_w, sigma_b))
+    # One random projection instead of every entry where the quadrature makes them slow.
+    fast = activation in ("tanh", torch.sin)
+    assert torch.autograd.gradcheck(both, (x1, x2, sigma_w, sigma_b), fast_mode=fast)
 
 
 @pytest.mark.parametrize("activation", ["relu", "erf", "gelu", "tanh"])
@@ -220,17 +325,48 @@ def test_gradient_on_the_diagonal(activation):
             infinite_width_kernels(x, depth=2, activation=activation, sigma_w=0.9, sigma_b=0.4)
         )
 
-    assert torch.autograd.gradcheck(kernels, (x,))
+    assert torch.autograd.gradcheck(kernels, (x,), fast_mode=activation == "tanh")
+
+
+@pytest.mark.parametrize("activation", ["erf", "gelu"])
+def test_gradient_at_duplicates_of_smooth_activations(activation):
+    x = torch.tensor([[1.0, 2.0], [1.0, 2.0], [-1.0, -2.0]], dtype=torch.float64)
+
+    def kernels(x1, x2):
+        return tuple(
+            infinite_width_kernels(x1, x2, depth=2, activation=activation, sigma_w=0.9, sigma_b=0.4)
+        )
+
+    assert torch.autograd.gradcheck(kernels, (x.clone().requires_grad_(), x.requires_grad_()))
+
+
+@pytest.mark.parametrize("activation", ["relu", "erf", "gelu", torch.nn.functional.leaky_relu])
+def test_second_derivatives_of_near_duplicates(activation):
+    # Enough close pairs in enough dimensions for the distance matrix, were no gradient asked for.
+    rng = np.random.default_rng(2)
+    x = torch.tensor(1 + 0.01 * rng.standard_normal((3, 4)), requires_grad=True)
+
+    def kernels(x):
+        return infinite_width_kernels(
+            x, depth=2, activation=activation, sigma_w=0.9, sigma_b=0.4
+        ).nngp
+
+    assert torch.autograd.gradgradcheck(kernels, (x,), eps=1e-7, rtol=1e-2)
 
 
 @pytest.mark.parametrize("sigma_b", [0.0, 0.4])
-def test_gradient_is_finite_at_duplicates_antipodes_and_zero(sigma_b):
+@pytest.mark.parametrize(
+    "activation", ["relu", "erf", "gelu", torch.nn.functional.leaky_relu, torch.abs]
+)
+def test_gradient_is_finite_at_duplicates_antipodes_and_zero(activation, sigma_b):
     x = torch.tensor(
         [[1.0, 2.0], [1.0, 2.0], [-1.0, -2.0], [2.0, 4.0], [0.0, 0.0]],
         dtype=torch.float64,
         requires_grad=True,
     )
-    kernels = infinite_width_kernels(x, depth=3, sigma_w=1.4, sigma_b=sigma_b)
+    kernels = infinite_width_kernels(
+        x, depth=3, activation=activation, sigma_w=1.4, sigma_b=sigma_b
+    )
     (gradient,) = torch.autograd.grad(kernels.nngp.sum() + kernels.ntk.sum(), x)
     assert torch.isfinite(gradient).all()
     assert torch.isfinite(kernels.ntk).all()
@@ -279,7 +415,10 @@ def test_symmetric_positive_semidefinite_and_rotation_invariant(
     x = rng.standard_normal((6, 4))
     rotation = np.linalg.qr(rng.standard_normal((4, 4)))[0]
     arguments = {
-        "depth": depth, "activation": activation, "sigma_w": sigma_w, "sigma_b": sigma_b,
+        "depth": depth,
+        "activation": activation,
+        "sigma_w": sigma_w,
+        "sigma_b": sigma_b,
     }
     kernels = infinite_width_kernels(x, **arguments)
     turned = infinite_width_kernels(x @ rotation, x, **arguments)
@@ -315,6 +454,18 @@ def test_types():
     assert infinite_width_kernels(POINTS.tolist(), **arguments).ntk.shape == (4, 4)
 
 
+def test_any_order_of_bytes_and_axes():
+    arguments = {"depth": 2, "sigma_w": 1.4, "sigma_b": 0.1}
+    expected = infinite_width_kernels(POINTS[::-1].copy(), **arguments).ntk
+    frozen = POINTS[::-1].copy()
+    frozen.flags.writeable = False
+    for x in (POINTS[::-1], POINTS[::-1].astype(">f8"), np.asfortranarray(POINTS[::-1]), frozen):
+        np.testing.assert_array_equal(infinite_width_kernels(x, **arguments).ntk, expected)
+    half = infinite_width_kernels(POINTS.astype(np.float16), **arguments).ntk
+    rounded = infinite_width_kernels(POINTS.astype(np.float16).tolist(), **arguments).ntk
+    np.testing.assert_array_equal(half, rounded)
+
+
 GOOD = {"depth": 1, "sigma_w": 1.0, "sigma_b": 0.1}
 
 
@@ -326,14 +477,22 @@ GOOD = {"depth": 1, "sigma_w": 1.0, "sigma_b": 0.1}
         (POINTS[:0], None, {}, r"x1 has shape \(0, 3\)"),
         (np.full((2, 3), np.nan), None, {}, "x1 contains NaN"),
         (POINTS, np.full((2, 3), np.inf), {}, "x2 contains NaN or infinity"),
-        (POINTS * 1j, None, {}, "x1 has dtype"),
+        (POINTS * 1j, None, {}, "of dtype complex128; allowed are real"),
+        (torch.tensor(POINTS * 1j), None, {}, "x1 has dtype"),
+        (POINTS.astype(object), None, {}, "(?s)x1 is .* of dtype object"),
+        (POINTS * 1e200, None, {}, r"x1 has entries up to 2\.0e\+200; the kernels overflow"),
+        (POINTS, POINTS * 1e200, {"activation": "erf"}, "x1 and x2 have entries up to"),
         ([["a", "b"]], None, {}, "x1 is"),
         (POINTS, None, {"depth": -1}, "depth is -1"),
         (POINTS, None, {"depth": 1.5}, "depth is 1.5"),
         (POINTS, None, {"depth": True}, "depth is True"),
         (POINTS, None, {"activation": "rleu"}, "activation is 'rleu'; allowed are .*'relu'"),
         (POINTS, None, {"activation": 3}, "activation is 3"),
-        (POINTS, None, {"activation": torch.sum}, "elementwise"),
+        (POINTS, None, {"activation": torch.sum}, "does not map a float64 tensor"),
+        (POINTS, None, {"activation": np.tanh}, "activation is .*tanh.* fails on a float64"),
+        (POINTS, None, {"activation": math.tanh}, "activation is .*tanh.* fails on a float64"),
+        (POINTS, None, {"activation": torch.tanh_}, "activation is .* changes its input"),
+        (POINTS, None, {"activation": lambda z: z - z.mean()}, "activation is .* mixes"),
         (POINTS, None, {"sigma_w": 0.0}, "sigma_w is 0.0"),
         (POINTS, None, {"sigma_w": -1.0}, "sigma_w is -1.0"),
         (POINTS, None, {"sigma_w": math.nan}, "sigma_w is nan"),

@@ -7,6 +7,7 @@ preactivations (u, v), ``phi`` is the activation. Everything is computed in floa
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -14,12 +15,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from scipy.linalg import eigh_tridiagonal
-from torch import Tensor
+from torch import Tensor, nn
 
 Array = np.ndarray | Tensor
 
-BLOCK_ENTRIES = 1_000_000
-"""Kernel entries computed at a time when no gradient is asked for; bounds the memory."""
+BLOCK_ENTRIES = 64_000
+"""Kernel entries computed at a time when no gradient is asked for, so that temporaries stay in
+the processor's cache; 16 times as many where quadrature is used."""
+BLOCK_ROWS = 32
+"""Least number of rows in such a block."""
 NODE_COUNTS = (32, 64, 128, 256, 512, 1024)
 """Numbers of Gauss–Hermite nodes that are tried in turn."""
 QUADRATURE_TOLERANCE = 1e-9
@@ -58,24 +62,29 @@ class Activation(NamedTuple):
     function, derivative
         Elementwise torch functions.
     moments
-        ``moments(q1, q2, k) -> Moments`` or None: then quadrature is used.
+        ``moments(q1, q2, k, gap) -> Moments`` with gap = q1 q2 - k², or None: then quadrature
+        is used.
     """
 
     function: Callable[[Tensor], Tensor]
     derivative: Callable[[Tensor], Tensor]
-    moments: Callable[[Tensor, Tensor, Tensor], Moments] | None
+    moments: Callable[[Tensor, Tensor, Tensor, Tensor], Moments] | None
 
 
-def _angle(deficit: Tensor, surplus: Tensor) -> tuple[Tensor, Tensor]:
-    """Angle and its sine from 1 - cos and 1 + cos; gradient 0, not NaN, at 0 and pi."""
-    low, high = (part.clamp_min(1e-300).sqrt() for part in (deficit, surplus))
-    return 2 * torch.atan2(low, high), low * high
+def _angle(cosine: Tensor, deficit: Tensor, surplus: Tensor) -> tuple[Tensor, Tensor]:
+    """Angle and its sine from cos, 1 - cos and 1 + cos; gradient 0, not NaN, at 0 and pi."""
+    square = deficit * surplus
+    if square.requires_grad:
+        square = square.clamp_min(1e-300)
+    sine = square**0.5  # torch.sqrt splits even small blocks over threads, at a loss
+    return torch.atan2(sine, cosine), sine
 
 
 def _arc_cosine_deficit(deficit: Tensor, surplus: Tensor) -> tuple[Tensor, Tensor]:
-    """1 - kappa_1 and kappa_0 of the ReLU, both normalised to 1 at angle 0."""
-    theta, sine = _angle(deficit, surplus)
-    return deficit - (sine - theta * (1 - deficit)) / math.pi, 1 - theta / math.pi
+    """1 - kappa_1 of the ReLU, normalised to 0 at angle 0, and the angle."""
+    cosine = 1 - deficit
+    theta, sine = _angle(cosine, deficit, surplus)
+    return torch.add(deficit, theta * cosine - sine, alpha=1 / math.pi), theta
 
 
 def _safe_root(q: Tensor) -> Tensor:
@@ -88,35 +97,49 @@ def _safe_ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
     return torch.where(positive, numerator / torch.where(positive, denominator, 1.0), 0.0)
 
 
-def _relu_moments(q1: Tensor, q2: Tensor, k: Tensor) -> Moments:
+def _relu_moments(q1: Tensor, q2: Tensor, k: Tensor, gap: Tensor) -> Moments:
     norms = _safe_root(q1 * q2)
-    cosine = _safe_ratio(k, norms)
-    deficit, kappa_0 = _arc_cosine_deficit((1 - cosine).clamp_min(0), (1 + cosine).clamp_min(0))
-    return Moments(norms * (1 - deficit) / 2, kappa_0 / 2)
+    small = _safe_ratio(gap, norms * (norms + k.abs()))  # 1 - |cosine|
+    small = torch.where(norms > 0, small, 1.0)
+    positive = k >= 0
+    deficit = torch.where(positive, small, 2 - small)
+    lost, theta = _arc_cosine_deficit(deficit, torch.where(positive, 2 - small, small))
+    return Moments(norms * (1 - lost) / 2, (1 - theta / math.pi) / 2)
 
 
-def _erf_moments(q1: Tensor, q2: Tensor, k: Tensor) -> Moments:
-    product = (1 + 2 * q1) * (1 + 2 * q2)
-    function = 2 / math.pi * torch.asin(2 * k / product.sqrt())
-    return Moments(function, 4 / math.pi / (product - 4 * k**2).sqrt())
+def _erf_moments(q1: Tensor, q2: Tensor, k: Tensor, gap: Tensor) -> Moments:
+    root = (1 + 2 * (q1 + q2) + 4 * gap) ** 0.5  # of (1 + 2 q1) (1 + 2 q2) - 4 k²
+    return Moments(2 / math.pi * torch.atan2(2 * k, root), 4 / math.pi / root)
 
 
-def _gelu_moments(q1: Tensor, q2: Tensor, k: Tensor) -> Moments:
+def _gelu_moments(q1: Tensor, q2: Tensor, k: Tensor, gap: Tensor) -> Moments:
     # Integrate by parts twice (Stein's lemma), with E[Phi(u) Phi(v)] = 1/4 + asin(r)/2pi;
     # the second moment is the derivative of the first with respect to k.
     product = (1 + q1) * (1 + q2)
-    determinant = product - k**2
-    both = 0.25 + torch.asin(k / product.sqrt()) / (2 * math.pi)
-    curvature = (1 - q1 * q2) / product
-    rest = q1 * q2 + curvature * k**2
-    root = 2 * math.pi * determinant.sqrt()
-    slope = both + k * (1 + 2 * curvature + rest / determinant) / root
-    return Moments(k * both + rest / root, slope)
+    determinant = 1 + q1 + q2 + gap  # product - k²
+    root = determinant**0.5
+    both = 0.25 + torch.atan2(k, root) / (2 * math.pi)
+    scale = 2 * math.pi * root * product
+    slope = both + k * (3 + q1 + q2 + k**2 / determinant) / scale
+    return Moments(k * both + (q1 * q2 * determinant + k**2) / scale, slope)
 
 
-def _linear_moments(q1: Tensor, q2: Tensor, k: Tensor) -> Moments:
-    q1, q2, k = torch.broadcast_tensors(q1, q2, k)
+def _linear_moments(q1: Tensor, q2: Tensor, k: Tensor, gap: Tensor) -> Moments:
     return Moments(k, torch.ones_like(k))
+
+
+def _homogeneous_moments(right: float, left: float):
+    """Moments of right * z for z > 0 and left * z for z < 0, from those of the ReLU."""
+
+    def moments(q1, q2, k, gap):
+        same, opposite = _relu_moments(q1, q2, k, gap), _relu_moments(q1, q2, -k, gap)
+        squares, mixed = right**2 + left**2, 2 * right * left
+        return Moments(
+            squares * same.function - mixed * opposite.function,
+            squares * same.derivative + mixed * opposite.derivative,
+        )
+
+    return moments
 
 
 def _gelu(z: Tensor) -> Tensor:
@@ -151,6 +174,46 @@ def _derivative_of(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], T
     return derivative
 
 
+def _checked(activation: Callable[[Tensor], Tensor]) -> None:
+    """Raise a ``ValueError`` unless it maps a tensor, left as it is, entry by entry."""
+    problem = None
+    probe = torch.linspace(-1, 1, 6, dtype=torch.float64).reshape(2, 3)
+    kept, point = probe.clone(), probe.clone().requires_grad_()
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")  # of NumPy functions, which fail below
+            activation(kept)
+            single = [activation(value.clone().reshape(1)) for value in probe.flatten()]
+        image = activation(point * 1)
+    except (TypeError, ValueError, RuntimeError, AttributeError, IndexError) as error:
+        raise ValueError(
+            f"activation is {activation!r}, which fails on a float64 tensor that requires a "
+            f"gradient ({error}); allowed are elementwise torch functions"
+        ) from error
+    if not isinstance(image, Tensor) or image.shape != probe.shape or image.dtype != probe.dtype:
+        problem = "does not map a float64 tensor to one of the same shape"
+    elif not torch.equal(kept, probe):
+        problem = "changes its input in place"
+    elif not torch.allclose(image.flatten(), torch.cat(single), rtol=1e-12, atol=1e-12):
+        problem = "mixes the entries of a tensor, or is random"
+    if problem:
+        raise ValueError(
+            f"activation is {activation!r}, which {problem}; allowed are elementwise torch "
+            "functions"
+        )
+
+
+def _homogeneous_slopes(function: Callable[[Tensor], Tensor]) -> tuple[float, float] | None:
+    """Slopes right and left of 0 of a positively homogeneous function with a kink, or None."""
+    size = torch.logspace(-3, 3, 13, dtype=torch.float64)
+    with torch.no_grad():
+        right, left = function(size) / size, -function(-size) / size
+        zero = float(function(size.new_zeros(1)))
+    slopes = float(right[6]), float(left[6])  # at 1 and -1
+    constant = all(torch.allclose(ratio, ratio[6], rtol=1e-12, atol=0) for ratio in (right, left))
+    return slopes if constant and zero == 0 and slopes[0] != slopes[1] else None
+
+
 def find_activation(activation: str | Callable[[Tensor], Tensor]) -> Activation:
     """Look an activation up by its name, or wrap an elementwise torch function.
 
@@ -162,32 +225,27 @@ def find_activation(activation: str | Callable[[Tensor], Tensor]) -> Activation:
     Returns
     -------
     Activation
+        With closed moments also for torch's ReLU, and for functions with
+        :math:`\\phi(cz)=c\\,\\phi(z)`, c > 0, such as the leaky ReLU and the absolute value.
 
     Raises
     ------
     ValueError
         For an unknown name, or a callable that is not an elementwise torch function.
     """
-    if isinstance(activation, str):
-        if activation not in activations:
-            raise ValueError(
-                f"activation is {activation!r}; allowed are {sorted(activations)} "
-                "or an elementwise torch function"
-            )
+    if isinstance(activation, str) and activation in activations:
         return activations[activation]
-    if not callable(activation):
+    if isinstance(activation, str) or not callable(activation):
         raise ValueError(
             f"activation is {activation!r}; allowed are {sorted(activations)} "
             "or an elementwise torch function"
         )
-    probe = torch.linspace(-1, 1, 6, dtype=torch.float64).reshape(2, 3)
-    image = activation(probe)
-    if not isinstance(image, Tensor) or image.shape != probe.shape or image.dtype != probe.dtype:
-        raise ValueError(
-            f"activation is {activation!r}, which does not map a float64 tensor to one of the "
-            "same shape; allowed are elementwise torch functions"
-        )
-    return Activation(activation, _derivative_of(activation), None)
+    if activation in (torch.relu, nn.functional.relu) or isinstance(activation, nn.ReLU):
+        return activations["relu"]
+    _checked(activation)
+    slopes = _homogeneous_slopes(activation)
+    moments = _homogeneous_moments(*slopes) if slopes else None
+    return Activation(activation, _derivative_of(activation), moments)
 
 
 @lru_cache
@@ -250,9 +308,16 @@ def _enough_nodes(function, q1: Tensor, q2: Tensor, name: str) -> int:
     )
 
 
-def _moments(activation: Activation, q1: Tensor, q2: Tensor, k: Tensor, name: str) -> Moments:
+def _moments(
+    activation: Activation, q1: Tensor, q2: Tensor, k: Tensor, name: str, gap: Tensor | None = None
+) -> Moments:
+    """``gap``: q1 q2 - k² if it is known better than from the difference."""
     if activation.moments is not None:
-        return activation.moments(q1, q2, k)
+        if gap is None:
+            root = _safe_root(q1 * q2)
+            gap = ((root - k) * (root + k)).clamp_min(0)
+        gap = torch.where(gap < math.inf, gap, math.nan)  # overflow must not pass for a limit
+        return activation.moments(q1, q2, k, gap)
     cosine = _safe_ratio(k, _safe_root(q1) * _safe_root(q2))
     parts = []
     for function in (activation.function, activation.derivative):
@@ -261,10 +326,19 @@ def _moments(activation: Activation, q1: Tensor, q2: Tensor, k: Tensor, name: st
     return Moments(*parts)
 
 
-def _float64(value, device=None) -> Tensor:
-    if not isinstance(value, Tensor):
-        value = np.asarray(value, dtype=np.float64)
-    return torch.as_tensor(value, dtype=torch.float64, device=device)
+def real_tensor(x: Array, name: str) -> Tensor:
+    """Real numbers, in any order of bytes or axes, as float64 tensor; else a ``ValueError``."""
+    if isinstance(x, Tensor):
+        if x.is_complex():
+            raise ValueError(f"{name} has dtype {x.dtype}; allowed are real numbers")
+        return x.to(torch.float64)
+    try:
+        raw = np.asarray(x)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} is {x!r}; allowed is an array of real numbers") from error
+    if raw.dtype.kind not in "biuf":
+        raise ValueError(f"{name} is {x!r} of dtype {raw.dtype}; allowed are real numbers")
+    return torch.from_numpy(np.array(raw, dtype=np.float64, order="C"))
 
 
 def gaussian_moments(
@@ -296,7 +370,8 @@ def gaussian_moments(
 
     Notes
     -----
-    Closed forms: ReLU (arc-cosine), erf (arcsine), GELU (integration by parts), linear. Others:
+    Closed forms: ReLU (arc-cosine), erf (arcsine), GELU (integration by parts), linear, and
+    functions that are linear on either side of 0 (from those of the ReLU). Others:
     with Hermite coefficients :math:`a_k(q)=E[\\phi(\\sqrt q z)h_k(z)]` by Gauss–Hermite
     quadrature, :math:`E[\\phi(u)\\phi(v)]=\\sum_k a_k(q_1)a_k(q_2)\\rho^k` (Mehler's formula).
     Taught in chapter 1.1.
@@ -304,7 +379,9 @@ def gaussian_moments(
     found = find_activation(activation)
     tensors = any(isinstance(part, Tensor) for part in (q1, q2, k))
     device = next((part.device for part in (q1, q2, k) if isinstance(part, Tensor)), None)
-    q1, q2, k = (_float64(part, device) for part in (q1, q2, k))
+    q1, q2, k = (
+        real_tensor(part, name).to(device) for part, name in ((q1, "q1"), (q2, "q2"), (k, "k"))
+    )
     slack = 1e-12
     if not (torch.isfinite(q1).all() and (q1 >= 0).all()):
         raise ValueError(f"q1 is {q1}; allowed are finite variances >= 0")
@@ -317,23 +394,18 @@ def gaussian_moments(
 
 
 def _name(activation) -> str:
-    return repr(activation if isinstance(activation, str) else
-                getattr(activation, "__name__", activation))
+    return repr(
+        activation if isinstance(activation, str) else getattr(activation, "__name__", activation)
+    )
 
 
 def _points(x: Array, name: str, like: Tensor | None = None) -> Tensor:
-    try:
-        raw = x if isinstance(x, Tensor) else torch.as_tensor(np.asarray(x))
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{name} is {x!r}; allowed is a real array of shape (n, d)") from error
-    if raw.ndim != 2 or 0 in raw.shape:
+    points = real_tensor(x, name).to(None if like is None else like.device)
+    if points.ndim != 2 or 0 in points.shape:
         raise ValueError(
-            f"{name} has shape {tuple(raw.shape)}; allowed is (n, d), n points of d >= 1 inputs, "
-            "n >= 1"
+            f"{name} has shape {tuple(points.shape)}; allowed is (n, d), n points of d >= 1 "
+            "inputs, n >= 1"
         )
-    if raw.is_complex():
-        raise ValueError(f"{name} has dtype {raw.dtype}; allowed are real numbers")
-    points = raw.to(torch.float64) if like is None else raw.to(like.device, torch.float64)
     if not torch.isfinite(points).all():
         raise ValueError(f"{name} contains NaN or infinity; allowed are finite numbers")
     return points
@@ -392,15 +464,18 @@ def infinite_width_kernels(
     Raises
     ------
     ValueError
-        For an unknown activation, a parameter that is not allowed, or a quadrature that does
-        not converge.
+        For an unknown activation, a parameter that is not allowed, a quadrature that does not
+        converge, or kernels that overflow.
 
     Notes
     -----
     Source: Jacot et al. (2018), theorem 1 and proposition 1; taught in chapter 1.2. ReLU: the
     recursion carries 1 - cos(angle), a sum of positive terms, so that it is exact for duplicate
-    points and keeps its relative precision for near ones. Without gradients the kernel is
-    computed in blocks of rows, so that working memory stays bounded.
+    points and keeps its relative precision for near ones (other functions with a kink: their NTK
+    is precise to about 1e-8 there). Without gradients the kernel is computed in blocks of rows, so
+    that working memory stays bounded. With gradients it is not: quadrature then keeps about
+    8 n1 n2 bytes for each term of Mehler's series (up to 1024), for each of the two moments and
+    each hidden layer.
     """
     found = find_activation(activation)
     if isinstance(depth, bool) or not isinstance(depth, (int, np.integer)) or depth < 0:
@@ -412,82 +487,142 @@ def infinite_width_kernels(
             f"x2 has {points2.shape[1]} inputs per point, x1 has {points1.shape[1]}; "
             "allowed is the same number"
         )
-    sigma_w = _number(sigma_w, "sigma_w", "a finite number > 0",
-                      lambda s: 0 < s < math.inf, points1)
-    sigma_b = _number(sigma_b, "sigma_b", "a finite number >= 0",
-                      lambda s: 0 <= s < math.inf, points1)
+    sigma_w = _number(
+        sigma_w, "sigma_w", "a finite number > 0", lambda s: 0 < s < math.inf, points1
+    )
+    sigma_b = _number(
+        sigma_b, "sigma_b", "a finite number >= 0", lambda s: 0 <= s < math.inf, points1
+    )
     traced = torch.is_grad_enabled() and any(
         part.requires_grad for part in (points1, points2, sigma_w, sigma_b)
     )
-    rows = len(points1) if traced else max(1, BLOCK_ENTRIES // len(points2))
-    blocks = [
-        _relu_kernels(block, points2, depth, sigma_w, sigma_b)
-        if activation == "relu"
-        else _kernels(found, _name(activation), block, points2, depth, sigma_w, sigma_b)
-        for block in points1.split(rows)
-    ]
-    if len(blocks) == 1:
-        result = blocks[0]
+    if found is activations["relu"] and depth > 0:
+        data1 = _relu_points(points1, depth, sigma_w, sigma_b)
+        data2 = data1 if x2 is None else _relu_points(points2, depth, sigma_w, sigma_b)
+
+        def block(rows, columns):
+            one, two = [part[rows] for part in data1], [part[columns] for part in data2]
+            return _relu_block(one, two, sigma_w, sigma_b)
     else:
-        result = Kernels(*(torch.cat(part) for part in zip(*blocks, strict=True)))
+        name = _name(activation)
+
+        def block(rows, columns):
+            return _block(found, name, points1[rows], points2[columns], depth, sigma_w, sigma_b)
+
+    if traced:
+        result = block(slice(None), slice(None))
+    else:
+        entries = BLOCK_ENTRIES if found.moments else 16 * BLOCK_ENTRIES
+        result = _assemble(block, len(points1), None if x2 is None else len(points2), entries)
+    if not torch.isfinite(result.ntk.detach().sum()):
+        largest = max(float(part.detach().abs().max()) for part in (points1, points2))
+        raise ValueError(
+            f"{'x1 has' if x2 is None else 'x1 and x2 have'} entries up to {largest:.1e}; the "
+            "kernels overflow float64 at this sigma_w, sigma_b and depth; allowed are smaller ones"
+        )
     if isinstance(x1, Tensor):
         return result
     return Kernels(result.nngp.detach().numpy(), result.ntk.detach().numpy())
 
 
-def _kernels(found, name, x1, x2, depth, sigma_w, sigma_b) -> Kernels:
-    def next_layer(q1, q2, k):
-        moments = _moments(found, q1, q2, k, name)
+def _assemble(block, count1: int, count2: int | None, entries: int) -> Kernels:
+    """Both kernels from blocks of rows; count2=None: same points, the upper triangle is enough."""
+    symmetric = count2 is None
+    count2 = count1 if symmetric else count2
+    rows = max(BLOCK_ROWS, entries // count2)
+    if rows >= count1:
+        return block(slice(None), slice(None))
+    result = None
+    for start in range(0, count1, rows):
+        stop, first = min(start + rows, count1), start if symmetric else 0
+        parts = block(slice(start, stop), slice(first, None))
+        if result is None:
+            result = Kernels(*(part.new_empty(count1, count2) for part in parts))
+        for whole, part in zip(result, parts, strict=True):
+            whole[start:stop, first:] = part
+            if symmetric:
+                whole[stop:, start:stop] = part[:, stop - start :].T
+    return result
+
+
+def _block(found, name, x1, x2, depth, sigma_w, sigma_b) -> Kernels:
+    def next_layer(q1, q2, k, gap=None):
+        moments = _moments(found, q1, q2, k, name, gap)
         return sigma_w**2 * moments.function + sigma_b**2, sigma_w**2 * moments.derivative
 
     d = x1.shape[1]
     k = sigma_w**2 / d * (x1 @ x2.T) + sigma_b**2
     q1, q2 = (sigma_w**2 / d * (x**2).sum(1) + sigma_b**2 for x in (x1, x2))
+    gap = None
+    if found.moments is not None and depth > 0:
+        _, deficit, surplus = _half_squares(
+            *(_relu_points(x, 1, sigma_w, sigma_b)[0] for x in (x1, x2))
+        )
+        gap = q1[:, None] * q2 * deficit * surplus
     theta = k
     for _ in range(depth):
-        k, slope = next_layer(q1[:, None], q2[None, :], k)
-        q1, q2 = next_layer(q1, q1, q1)[0], next_layer(q2, q2, q2)[0]
-        theta = k + slope * theta
+        k, slope = next_layer(q1[:, None], q2[None, :], k, gap)
+        q1, q2 = (next_layer(q, q, q, torch.zeros_like(q))[0] for q in (q1, q2))
+        theta, gap = k + slope * theta, None
     return Kernels(k, theta)
 
 
-def _half_square(left: Tensor, right: Tensor, product: Tensor) -> Tensor:
-    """|left_i - right_j|²/2 of unit vectors: 1 - product, by differences where that cancels."""
-    i, j = (product > 0.99).nonzero(as_tuple=True)
-    if len(i) * left.shape[1] > 2 * product.numel():
-        return torch.cdist(left, right, compute_mode="donot_use_mm_for_euclid_dist") ** 2 / 2
-    return (1 - product).index_put((i, j), ((left[i] - right[j]) ** 2).sum(1) / 2)
+def _half_squares(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Cosine of unit vectors, 1 - cosine, 1 + cosine; by differences where these would cancel."""
+    cosine = left @ right.T
+    deficit, surplus = 1 - cosine, 1 + cosine
+    i, j = (cosine.detach().abs() > 0.99).nonzero(as_tuple=True)
+    if len(i) * left.shape[1] > 2 * cosine.numel() and not cosine.requires_grad:
+        # So many that gathering them costs more; the distances have no second derivative.
+        mode = "donot_use_mm_for_euclid_dist"
+        near = torch.cdist(left, right, compute_mode=mode) ** 2 / 2
+        far = torch.cdist(left, -right, compute_mode=mode) ** 2 / 2
+        deficit = torch.where(cosine > 0, near, 2 - far)
+        return cosine, deficit, torch.where(cosine > 0, 2 - near, far)
+    if len(i):
+        sign = cosine.detach()[i, j].sign()
+        small = ((left[i] - sign[:, None] * right[j]) ** 2).sum(1) / 2
+        deficit[i, j] = torch.where(sign > 0, small, 2 - small)
+        surplus[i, j] = torch.where(sign > 0, 2 - small, small)
+    return cosine, deficit, surplus
 
 
-def _relu_kernels(x1, x2, depth, sigma_w, sigma_b) -> Kernels:
+def _relu_points(x: Tensor, depth: int, sigma_w: Tensor, sigma_b: Tensor) -> list[Tensor]:
+    """Direction of u = (sigma_w x/sqrt(d), sigma_b), and sqrt(K^l(x, x)) for l = 1, ..., depth.
+
+    K^1 is the Gram matrix of u. Each root comes as a column, and multiplied by sqrt(a), where
+    a = sigma_w²/2, and by sqrt(a) sigma_b.
+    """
+    bias = sigma_b.expand(len(x), 1)
+    u = torch.cat([sigma_w / math.sqrt(x.shape[1]) * x, bias], dim=1)
+    roots = [_safe_root((u**2).sum(1, keepdim=True))]
+    while len(roots) < depth:
+        roots.append(_safe_root(sigma_w**2 / 2 * roots[-1] ** 2 + sigma_b**2))
+    scale = sigma_w / math.sqrt(2)
+    layers = [part for root in roots for part in (root, scale * root, scale * sigma_b * root)]
+    return [_safe_ratio(u, roots[0].expand_as(u)), *layers]
+
+
+def _relu_block(one: list[Tensor], two: list[Tensor], sigma_w: Tensor, sigma_b: Tensor) -> Kernels:
+    (unit1, *columns), (unit2, *others) = one, two
+    rows = [part.T for part in others]
     a, b = sigma_w**2 / 2, sigma_b**2
-
-    def augmented(x):
-        bias = sigma_b.expand(len(x), 1)
-        u = torch.cat([sigma_w / math.sqrt(x.shape[1]) * x, bias], dim=1)
-        root = _safe_root((u**2).sum(1, keepdim=True))
-        return u, root, _safe_ratio(u, root.expand_as(u))
-
-    (u1, root1, unit1), (u2, root2, unit2) = augmented(x1), augmented(x2)
-    root2 = root2.T
-    k = theta = u1 @ u2.T
-    if depth == 0:
-        return Kernels(k, theta)
-    product = unit1 @ unit2.T
-    deficit = _half_square(unit1, unit2, product)
-    surplus = _half_square(unit1, -unit2, -product)
-    for layer in range(depth):
-        lost, kappa_0 = _arc_cosine_deficit(deficit, surplus)
-        k = (a * root1) * root2 * (1 - lost) + b
-        theta = k + a * kappa_0 * theta
-        if layer + 1 < depth:
-            next1, next2 = (_safe_root(a * root**2 + b) for root in (root1, root2))
+    cosine, deficit, surplus = _half_squares(unit1, unit2)
+    theta = columns[0] * rows[0] * cosine
+    for at in range(0, len(columns), 3):
+        lost, angle = _arc_cosine_deficit(deficit, surplus)
+        aligned = columns[at + 1] * rows[at + 1]
+        lost = aligned * lost
+        aligned = aligned + b
+        k = aligned - lost
+        theta = torch.addcmul(k, a - (a / math.pi) * angle, theta)
+        if at + 3 < len(columns):
             # With Q = a q + b: sqrt(Q Q') - K' is a sum of positive terms, nothing cancels.
-            deficit = (a * _safe_ratio(root1, next1)) * _safe_ratio(root2, next2) * lost
+            norms = columns[at + 3] * rows[at + 3]
             if b > 0:
-                norms = next1 * next2
-                total = norms + (a * root1) * root2 + b
-                deficit = deficit + a * b * (root1 - root2) ** 2 / (total * norms)
+                unequal = (columns[at + 2] - rows[at + 2]) ** 2
+                deficit = torch.addcdiv(lost, unequal, norms + aligned) / norms
+            else:
+                deficit = _safe_ratio(lost, norms)
             surplus = 2 - deficit
-            root1, root2 = next1, next2
     return Kernels(k, theta)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -11,28 +12,26 @@ import torch
 from matplotlib.ticker import NullFormatter
 from torch import Tensor, nn
 from torch.func import functional_call, jacrev, vmap
+from torch.nn.parameter import is_lazy
 
-from course import figures
+from course import figures, validate
+from course.data import circle
 from course.estimates import Estimate
-from course.ntk.kernels import find_activation
+from course.ntk.kernels import find_activation, real_tensor
 
 Array = np.ndarray | Tensor
 
 MEMORY_BUDGET = 2**28
 """Bytes that gradients or layer activations may take at a time in :func:`empirical_ntk`."""
 
+ACTIVATIONS = 4
+"""Numbers held at a time for each number that autograd keeps: it, its gradient, temporaries."""
+
 ELEMENTWISE = (
     nn.CELU, nn.ELU, nn.GELU, nn.Hardtanh, nn.Identity, nn.LeakyReLU, nn.ReLU, nn.SELU,
     nn.SiLU, nn.Sigmoid, nn.Softplus, nn.Tanh,
 )  # fmt: skip
 """Activation modules that the layered route of :func:`empirical_ntk` knows."""
-
-
-def positive_integer(value, name: str) -> int:
-    """Return ``value``, a whole number >= 1, or raise a ``ValueError`` that names it."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise ValueError(f"{name} is {value!r}; allowed are whole numbers >= 1")
-    return int(value)
 
 
 def _deviations(sigma_w: float, sigma_b: float) -> tuple[float, float]:
@@ -47,7 +46,7 @@ def _deviations(sigma_w: float, sigma_b: float) -> tuple[float, float]:
 
 
 def _widths(widths: Sequence[int]) -> list[int]:
-    sizes = [positive_integer(width, "widths") for width in widths]
+    sizes = [validate.whole("widths", width) for width in widths]
     if len(sizes) < 2:
         raise ValueError(f"widths is {widths!r}; allowed are inputs, hidden layers, outputs")
     return sizes
@@ -81,9 +80,9 @@ def _features(layers: Sequence[_Layer], x: Tensor) -> _Features:
     inputs, slopes = [], []
     for layer in layers:
         inputs.append(x)
-        x = layer.weight_scale * (x @ layer.weight.mT)
+        x = (x @ layer.weight.mT).mul_(layer.weight_scale)
         if layer.bias is not None:
-            x = x + layer.bias_scale * layer.bias[..., None, :]
+            x += layer.bias_scale * layer.bias[..., None, :]
         slope = None
         if layer.activation is not None:
             x, slope = layer.activation(x)
@@ -96,7 +95,7 @@ def _features(layers: Sequence[_Layer], x: Tensor) -> _Features:
             delta = delta * slope[..., None, :]
         deltas.append(delta)
         if len(deltas) < len(layers):
-            flat = layer.weight_scale * (delta.flatten(-3, -2) @ layer.weight)
+            flat = (delta.flatten(-3, -2) @ layer.weight).mul_(layer.weight_scale)
             delta = flat.unflatten(-2, delta.shape[-3:-1])
     return _Features(x, inputs, deltas[::-1])
 
@@ -107,7 +106,7 @@ def _layered_kernel(layers: Sequence[_Layer], one: _Features, two: _Features) ->
     for layer, a1, a2, d1, d2 in zip(
         layers, one.inputs, two.inputs, one.deltas, two.deltas, strict=True
     ):
-        forward = layer.trained_weight_scale**2 * (a1 @ a2.mT) + layer.trained_bias_scale**2
+        forward = (a1 @ a2.mT).mul_(layer.trained_weight_scale**2).add_(layer.trained_bias_scale**2)
         backward = d1.flatten(-3, -2) @ d2.flatten(-3, -2).mT
         backward = backward.unflatten(-1, d2.shape[-3:-1]).unflatten(-3, d1.shape[-3:-1])
         total = total + forward[..., None, None] * backward.transpose(-3, -2)
@@ -256,35 +255,50 @@ def _known_layers(model: nn.Module) -> list[_Layer] | None:
     ]  # fmt: skip
 
 
-def _batch(x: Array, name: str, device: torch.device) -> Tensor:
-    try:
-        batch = x if isinstance(x, Tensor) else torch.as_tensor(np.asarray(x))
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{name} is {x!r}; allowed is an array of n inputs") from error
+def _batch(x: Array, name: str, device: torch.device, tokens: bool = False) -> Tensor:
+    """float64 inputs, or with ``tokens`` whole numbers as they are."""
+    batch = real_tensor(x, name)
     if batch.ndim < 1 or 0 in batch.shape:
         raise ValueError(
             f"{name} has shape {tuple(batch.shape)}; allowed is (n, …), n >= 1 inputs of the model"
         )
-    if batch.is_floating_point():
-        batch = batch.to(torch.float64)
-        if not torch.isfinite(batch).all():
-            raise ValueError(f"{name} contains NaN or infinity; allowed are finite numbers")
+    if not torch.isfinite(batch).all():
+        raise ValueError(f"{name} contains NaN or infinity; allowed are finite numbers")
+    if tokens:
+        if not _whole(x):
+            raise ValueError(f"{name} has real entries, x1 whole numbers; allowed is one kind")
+        batch = batch.to(torch.int64)
     return batch.detach().to(device)
+
+
+def _whole(x: Array) -> bool:
+    if isinstance(x, Tensor):
+        return not (x.is_floating_point() or x.is_complex())
+    return np.asarray(x).dtype.kind in "biu"
 
 
 def _check_mode(model: nn.Module) -> None:
     for name, module in model.named_modules():
-        if not module.training:
+        known = f"model has the module {name or type(module).__name__!r} ({type(module).__name__})"
+        if any(is_lazy(part) for part in (*module._parameters.values(), *module._buffers.values())):
+            raise ValueError(f"{known} that is not initialised; allowed is a model called before")
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and (
+            module.training or module.running_mean is None
+        ):
+            reason = "mixes the inputs of a batch"
+        elif module.training and (
+            (isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0)
+            or (isinstance(module, nn.RNNBase | nn.MultiheadAttention) and module.dropout > 0)
+            or isinstance(module, nn.RReLU)
+        ):
+            reason = "is random"
+        else:
             continue
-        mixing = isinstance(module, nn.modules.batchnorm._BatchNorm)
-        random = isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0
-        if mixing or random:
-            reason = "mixes the inputs of a batch" if mixing else "is random"
-            raise ValueError(
-                f"model has the module {name or type(module).__name__!r} "
-                f"({type(module).__name__}) in training mode, which {reason}: f(x) is then no "
-                "function of one input; allowed is model.eval()"
-            )
+        mode = "training mode" if module.training else "evaluation mode without running mean"
+        raise ValueError(
+            f"{known} in {mode}, which {reason}: f(x) is then no function of one input; "
+            "allowed is model.eval(), with running statistics"
+        )
 
 
 def _paired(count1: int, count2: int | None, rows: int, block) -> Tensor:
@@ -317,8 +331,9 @@ def empirical_ntk(model: nn.Module, x1: Array, x2: Array | None = None) -> Array
         runs over its **trainable** parameters (``requires_grad``): frozen ones do not train, and
         add nothing.
     x1, x2
-        Inputs, shapes (n1, …) and (n2, …); ``x2=None`` means x1. Real inputs are converted to
-        float64; whole numbers (tokens) are passed on as they are.
+        Inputs, shapes (n1, …) and (n2, …); ``x2=None`` means x1. They are converted to float64,
+        but for whole numbers (tokens) where the model has an ``nn.Embedding`` or
+        ``nn.EmbeddingBag``; x2 is taken as x1 is.
 
     Returns
     -------
@@ -330,8 +345,8 @@ def empirical_ntk(model: nn.Module, x1: Array, x2: Array | None = None) -> Array
     Raises
     ------
     ValueError
-        For a model without trainable parameters, in a mode in which its output is no function of
-        one input (batch normalisation or dropout in training mode), which computes in another
+        For a model without trainable parameters, whose output is random or no function of one
+        input (batch normalisation or dropout in training mode), which computes in another
         precision inside, or whose output has another shape; for inputs that do not fit.
 
     Notes
@@ -342,21 +357,25 @@ def empirical_ntk(model: nn.Module, x1: Array, x2: Array | None = None) -> Array
     :math:`\\hat\\Theta=\\sum_l (c_l^2\\,a_l\\cdot a_l'+s_l^2)\\,\\delta_l\\cdot\\delta_l'` with
     layer inputs a and backpropagated :math:`\\delta_l=\\partial f/\\partial h_l`, so that no
     parameter gradient is ever formed. Other modules go through ``torch.func``, one input being a
-    batch of one. Both work in blocks of inputs that take about :data:`MEMORY_BUDGET` bytes.
+    batch of one; where that fails on the first inputs, or differs from one backward pass after
+    the other, all inputs go the slow way. Both work in blocks of inputs that take about
+    :data:`MEMORY_BUDGET` bytes.
     """
     if not isinstance(model, nn.Module):
         raise ValueError(f"model is {model!r}; allowed is a torch.nn.Module")
-    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    if sum(parameter.numel() for parameter in trained.values()) == 0:
+    _check_mode(model)
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if sum(parameter.numel() for parameter in trained) == 0:
         frozen = sum(1 for _ in model.parameters())
         raise ValueError(
             f"model has no trainable parameters ({frozen} frozen ones); allowed is a module with "
             "at least one parameter that requires a gradient"
         )
-    _check_mode(model)
-    device = next(iter(trained.values())).device
-    batch1 = _batch(x1, "x1", device)
-    batch2 = None if x2 is None else _batch(x2, "x2", device)
+    device = trained[0].device
+    embeds = any(isinstance(part, nn.Embedding | nn.EmbeddingBag) for part in model.modules())
+    tokens = embeds and _whole(x1)
+    batch1 = _batch(x1, "x1", device, tokens)
+    batch2 = None if x2 is None else _batch(x2, "x2", device, tokens)
     if batch2 is not None and batch1.shape[1:] != batch2.shape[1:]:
         raise ValueError(
             f"x2 has inputs of shape {tuple(batch2.shape[1:])}, x1 {tuple(batch1.shape[1:])}; "
@@ -366,7 +385,7 @@ def empirical_ntk(model: nn.Module, x1: Array, x2: Array | None = None) -> Array
     if batch1.ndim == 2 and batch1.is_floating_point():
         layers = _known_layers(model)
     if layers is None:
-        kernel = _jacobian_ntk(model, trained, batch1, batch2)
+        kernel = _jacobian_ntk(model, batch1, batch2)
     else:
         expected = layers[0].weight.shape[1]
         if batch1.shape[1] != expected:
@@ -417,23 +436,29 @@ def _looped_jacobian(output, variables, points) -> dict[str, Tensor]:
     }
 
 
-def _jacobian_ntk(model, trained, x1: Tensor, x2: Tensor | None) -> Tensor:
-    def double(tensor):
-        tensor = tensor.detach()
-        return tensor.to(torch.float64) if tensor.is_floating_point() else tensor
+def _private_copy(model: nn.Module) -> nn.Module:
+    """A copy to work on: ``functional_call`` does not restore a module that has two names."""
+    derived = [
+        value
+        for module in model.modules()
+        for value in vars(module).values()
+        if isinstance(value, Tensor) and not value.is_leaf  # which deepcopy refuses
+    ]
+    return copy.deepcopy(model, {id(value): value.detach() for value in derived})
 
-    constants = {
-        name: double(value)
-        for name, value in [*model.named_parameters(), *model.named_buffers()]
-        if name not in trained
-    }
-    variables = {name: double(value) for name, value in trained.items()}
 
-    def output(variables, point):
-        return functional_call(model, (variables, constants), (point[None],)).reshape(-1)
-
-    with torch.no_grad():
-        probe = functional_call(model, (variables, constants), (x1[:1],))
+def _probe(output, x: Tensor) -> Tensor:
+    """The output for one input, checked to be that of a model for which a kernel is defined."""
+    other = x[-1:] + 1 if x.is_floating_point() else x[-1:]
+    several = torch.cat([*[x[:1]] * 8, other])
+    try:
+        with torch.no_grad():
+            probe, together = output(x[:1]), output(several)
+    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
+        raise ValueError(
+            f"x1 has shape {tuple(x.shape)} and goes to the model as {x.dtype}; the model fails "
+            f"on its first input: {error}"
+        ) from error
     if not isinstance(probe, Tensor) or probe.ndim not in (1, 2) or len(probe) != 1:
         shape = tuple(probe.shape) if isinstance(probe, Tensor) else type(probe).__name__
         raise ValueError(
@@ -444,18 +469,69 @@ def _jacobian_ntk(model, trained, x1: Tensor, x2: Tensor | None) -> Tensor:
             f"model returns {probe.dtype} although its parameters and inputs are float64: it "
             "converts inside; allowed is a model that computes in the precision of its input"
         )
-    outputs = probe.numel()
+    # Rounding differs between batch sizes, by about 1e-16 for each layer.
+    tolerance = 1e-9 * float(probe.abs().max())
+    if together.shape != (9, *probe.shape[1:]) or not torch.allclose(
+        together[:8], probe, rtol=0, atol=tolerance, equal_nan=True
+    ):
+        raise ValueError(
+            f"model maps an input to {probe.tolist()} alone, and to {together[:8].tolist()} in a "
+            "batch: it is random or mixes the inputs; allowed is a function of one input"
+        )
+    return probe
+
+
+def _saved_numbers(output, variables, constants, x: Tensor) -> int:
+    """Numbers that one input makes autograd keep for the backward pass, parameters aside."""
+    sizes: dict[int, int] = {}
+
+    def pack(tensor):
+        storage = tensor.untyped_storage()
+        sizes[storage.data_ptr()] = storage.nbytes() // 8
+        return tensor
+
+    leaves = {name: value.clone().requires_grad_() for name, value in variables.items()}
+    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(pack, lambda kept: kept):
+        kept = output(x[:1].clone(), leaves)
+    for value in (*leaves.values(), *constants.values()):
+        sizes.pop(value.untyped_storage().data_ptr(), None)
+    return sum(sizes.values()) + kept.numel()
+
+
+def _jacobian_ntk(model: nn.Module, x1: Tensor, x2: Tensor | None) -> Tensor:
+    def double(tensor):
+        tensor = tensor.detach()
+        return tensor.to(torch.float64) if tensor.is_floating_point() else tensor
+
+    model = _private_copy(model)
+    variables = {name: double(p) for name, p in model.named_parameters() if p.requires_grad}
+    constants = {
+        name: double(value)
+        for name, value in [*model.named_parameters(), *model.named_buffers()]
+        if name not in variables
+    }
+
+    def batched(points, leaves=variables):
+        return functional_call(model, (leaves, constants), (points,))
+
+    def output(leaves, point):
+        return batched(point[None], leaves).reshape(-1)
+
+    outputs = _probe(batched, x1).numel()
     count = sum(value.numel() for value in variables.values())
-    rows = max(1, MEMORY_BUDGET // (2 * 8 * count * outputs))
+    saved = _saved_numbers(batched, variables, constants, x1)
+    rows = max(1, MEMORY_BUDGET // (2 * 8 * (count * outputs + ACTIVATIONS * saved)))
 
-    # The fused recurrent modules write in place, which vmap does not support.
-    recurrent = any(isinstance(module, nn.RNNBase) for module in model.modules())
-
-    def jacobian(points):
-        if recurrent:
-            return _looped_jacobian(output, variables, points)
+    def fast(points):
         gradients = vmap(jacrev(output), in_dims=(None, 0))(variables, points)
         return {name: part.flatten(2).flatten(0, 1) for name, part in gradients.items()}
+
+    def slow(points):
+        return _looped_jacobian(output, variables, points)
+
+    second = x1 if x2 is None else x2
+    few = torch.cat([x1[:3], second[:3]])[: min(3, rows)]
+    jacobian = fast if _agree(fast, slow, few) else slow
 
     def block(i, j):
         one = jacobian(x1[i])
@@ -463,8 +539,22 @@ def _jacobian_ntk(model, trained, x1: Tensor, x2: Tensor | None) -> Tensor:
         product = sum(one[name] @ two[name].T for name in variables)
         return product.unflatten(1, (-1, outputs)).unflatten(0, (-1, outputs)).transpose(1, 2)
 
-    second = x1 if x2 is None else x2
     return _paired(len(x1), None if x2 is None else len(x2), rows, block)
+
+
+def _agree(fast, slow, points: Tensor) -> bool:
+    """Whether the vectorised Jacobian exists and is right: vmap mistakes the shapes of PReLU."""
+    exact = slow(points)
+    try:
+        found = fast(points)
+    except (RuntimeError, ValueError, TypeError, IndexError):
+        return False  # no batching rule: the loop is complete by itself
+    size = max(float(value.abs().max()) for value in exact.values() if value.numel())
+    return all(
+        found[name].shape == value.shape
+        and torch.allclose(found[name], value, rtol=0, atol=1e-9 * size)
+        for name, value in exact.items()
+    )
 
 
 class KernelChange(NamedTuple):
@@ -488,12 +578,12 @@ class KernelChange(NamedTuple):
 
 def _ensembles(x, width, depth, networks, activation, sigma_w, sigma_b, generator):
     """Initial layers of the networks, in batches that fit the memory budget."""
-    sizes = [x.shape[1], *[positive_integer(width, "width")] * positive_integer(depth, "depth"), 1]
+    sizes = [x.shape[1], *[validate.whole("width", width)] * validate.whole("depth", depth), 1]
     found, deviations = find_activation(activation), _deviations(sigma_w, sigma_b)
     numbers = 2 * sum(a * b for a, b in zip(sizes[1:], sizes[:-1], strict=True))
     numbers += 6 * len(x) * sum(sizes)
     batch = max(1, MEMORY_BUDGET // (8 * numbers))
-    left = positive_integer(networks, "networks")
+    left = validate.whole("networks", networks)
     while left:
         weights, biases = _normal_parameters(sizes, (min(batch, left),), generator)
         yield _dense_layers(weights, biases, found, *deviations)
@@ -612,7 +702,7 @@ def kernel_change(
         )
     if not 0 < learning_rate < math.inf:
         raise ValueError(f"learning_rate is {learning_rate!r}; allowed is a finite number > 0")
-    steps = positive_integer(steps, "steps")
+    steps = validate.whole("steps", steps)
     results = []
     for layers in _ensembles(
         inputs, width, depth, networks, activation, sigma_w, sigma_b, generator
@@ -623,9 +713,7 @@ def kernel_change(
         before = ((features.output[..., 0] - targets) ** 2).sum(-1)
         for _ in range(steps):
             residual = features.output[..., 0] - targets
-            for layer, below, delta in zip(
-                layers, features.inputs, features.deltas, strict=True
-            ):
+            for layer, below, delta in zip(layers, features.inputs, features.deltas, strict=True):
                 pull = learning_rate * residual[..., None] * delta[..., 0, :]
                 layer.weight.sub_(layer.weight_scale * (pull.mT @ below))
                 layer.bias.sub_(layer.bias_scale * pull.sum(-2))
@@ -646,17 +734,6 @@ def kernel_change(
         change = (final - initial).flatten(1).norm(dim=1) / initial.flatten(1).norm(dim=1)
         results.append(torch.stack([change, (moved / norm).sqrt(), after / before]).cpu())
     return KernelChange(*torch.cat(results, dim=1).numpy())
-
-
-def circle(angles: np.ndarray) -> np.ndarray:
-    """Inputs in the plane at the given angles, shape (n, 2), with |x|²/d = 1."""
-    return math.sqrt(2) * np.stack([np.cos(angles), np.sin(angles)], axis=1)
-
-
-def sphere(count: int, dimension: int, rng: np.random.Generator) -> np.ndarray:
-    """Independent uniform inputs on a sphere, shape (count, dimension), with |x|²/d = 1."""
-    x = rng.standard_normal((count, dimension))
-    return math.sqrt(dimension) * x / np.linalg.norm(x, axis=1, keepdims=True)
 
 
 def draw_power(ax, x: np.ndarray, points: Estimate, *, power: float, label: str) -> None:
