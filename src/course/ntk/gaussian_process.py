@@ -707,7 +707,7 @@ def draw_prior(x, functions: dict, outputs: dict, at: float, kernel, rng: np.ran
         for curve, color in zip(group, figures.COLORS, strict=False):
             top.plot(x, curve, color=color, lw=1.1)
         top.axvline(at, color="0.5", lw=0.8, ls=":")
-        top.set(title=title, xlabel=r"input angle $\theta$")
+        top.set(title=title, xlabel="input angle")
     for i, bottom in enumerate(axs[columns:]):
         gaussian = edgeworth_density(grid, variance=variance, kurtosis=0.0)
         figures.theory(bottom, grid, gaussian, color=figures.COLORS[1])

@@ -25,7 +25,7 @@ MEMORY_BUDGET = 2**28
 """Bytes that gradients or layer activations may take at a time in :func:`empirical_ntk`."""
 
 ACTIVATIONS = 4
-"""Numbers held at a time for each number that autograd keeps: it, its gradient, temporaries."""
+"""How many numbers memory holds at a time for each one that autograd keeps."""
 
 ELEMENTWISE = (
     nn.CELU, nn.ELU, nn.GELU, nn.Hardtanh, nn.Identity, nn.LeakyReLU, nn.ReLU, nn.SELU,
