@@ -96,7 +96,7 @@ fresh: $(READY)
 	$(BIN)/python -m course.book.digest chapters
 
 unit: $(READY)
-	$(PYTEST) -n 2 --dist loadfile $(SLOW:%=--ignore=%) tests
+	$(PYTEST) -n 2 --dist loadfile $(SLOW:%=--ignore=%) --doctest-modules src/course tests
 
 notebooks: $(READY)
 	$(BIN)/python -m course.book.verify chapters

@@ -37,6 +37,17 @@ def test_theory_is_a_line_and_simulation_is_points_with_error_bars():
     assert figures.rejected(ax, [1, 2], [0, 0], "wrong").get_linestyle() == "--"
 
 
+def test_a_power_law_has_the_predicted_slope_whatever_the_points():
+    _, ax = figures.axes(xlabel="width $n$", ylabel="error", xscale="log", yscale="log")
+    x = np.array([4.0, 16.0, 64.0])
+    points = Estimate(x**-0.9, 0.01 * x**-0.9, 8)
+    line = figures.power_law(ax, x, points, exponent=-1, label="networks")
+    np.testing.assert_allclose(np.diff(np.log(line.get_ydata())), -np.diff(np.log(x)))
+    level = np.log(line.get_ydata()).mean()
+    assert level == pytest.approx(np.log(points.value).mean())
+    assert line.get_label() == "$n^{-1}$"
+
+
 def test_colours_differ_for_readers_without_colour():
     lightness = [np.dot(mpl.colors.to_rgb(c), [0.299, 0.587, 0.114]) for c in figures.COLORS[:3]]
     assert min(np.abs(np.diff(lightness))) > 0.03

@@ -15,12 +15,13 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 from cycler import cycler
+from matplotlib.ticker import NullFormatter
 
 from course.estimates import Estimate
 
 __all__ = [
-    "COLORS", "axes", "compact_png", "explorer", "panels", "rejected", "show", "simulation",
-    "theory", "use_style",
+    "COLORS", "axes", "compact_png", "explorer", "panels", "power_law", "rejected", "show",
+    "simulation", "theory", "use_style",
 ]  # fmt: skip
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -123,6 +124,33 @@ def simulation(ax, x, y, stderr=None, label: str | None = None, color=None, **kw
     style = {"fmt": "o", "capsize": 2.5, "elinewidth": 1.2, "zorder": 3} | kwargs
     error = None if stderr is None else _numbers(stderr)
     return ax.errorbar(_numbers(x), _numbers(y), yerr=error, label=label, color=color, **style)
+
+
+def power_law(ax, x, measured: Estimate, *, exponent: float, label: str, law: str | None = None):
+    """Draw measured points, and a line of the predicted exponent through their geometric mean.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+        Axes with two logarithmic scales.
+    x : array_like, shape (points,)
+        Positive abscissae, marked on the axis.
+    measured : Estimate
+        Positive values with their errors, shape (points,).
+    exponent : float
+        The predicted exponent; only the level of the line comes from the points.
+    label : str
+        What was measured.
+    law : str, optional
+        What the line is called; ``$n^{exponent}$`` by default.
+    """
+    x = _numbers(x).astype(float)
+    color = simulation(ax, x, measured, label=label).lines[0].get_color()
+    ax.set_xticks(x, [f"{value:g}" for value in x])
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    level = np.log(measured.value).mean() - exponent * np.log(x).mean()
+    law = law or f"$n^{{{exponent:g}}}$"
+    return theory(ax, x, np.exp(level + exponent * np.log(x)), label=law, color=color)
 
 
 def rejected(ax, x, y, label: str, **kwargs):

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from course import figures, runtime, validate
-from course.estimates import Estimate, estimate, jackknife
+from course.estimates import Estimate, estimate
 from course.ntk.kernels import find_activation, infinite_width_kernels
 
 __all__ = [
@@ -30,7 +30,6 @@ __all__ = [
     "draw_functions",
     "draw_moments",
     "draw_stopping",
-    "draw_widths",
     "flow_filter",
     "flow_operator",
     "lazy_ensemble",
@@ -729,21 +728,6 @@ def draw_moments(axs, times, theories: dict[str, np.ndarray], wrong: dict, measu
         )  # fmt: skip
         ax.set(xlabel="training time $t$", ylabel=f"{name} of the output")
         ax.set_xscale("symlog", linthresh=0.25)
-
-
-def draw_widths(ax, widths, errors: np.ndarray, *, slope: float, label: str) -> None:
-    """Root mean square over networks (networks × widths) with a line of the predicted slope."""
-
-    def size(sample):
-        return np.sqrt((sample**2).mean(axis=0))
-
-    widths = np.asarray(widths, dtype=np.float64)
-    color = figures.COLORS[len(ax.containers)]
-    measured = jackknife(size, errors)
-    level = np.exp(np.mean(np.log(measured.value) - slope * np.log(widths)))
-    figures.theory(ax, widths, level * widths**slope, label=f"slope {slope:g}", color=color)
-    figures.simulation(ax, widths, measured, label=label, color=color)
-    ax.set(xlabel="width $n$", ylabel="r.m.s. error of the output", xscale="log", yscale="log")
 
 
 def draw_catapult(axs, loss: np.ndarray, curvature: np.ndarray) -> None:

@@ -9,14 +9,12 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from matplotlib.ticker import NullFormatter
 from torch import Tensor, nn
 from torch.func import functional_call, jacrev, vmap
 from torch.nn.parameter import is_lazy
 
-from course import figures, validate
+from course import validate
 from course.data import circle
-from course.estimates import Estimate
 from course.ntk.kernels import find_activation, real_tensor
 
 Array = np.ndarray | Tensor
@@ -734,16 +732,6 @@ def kernel_change(
         change = (final - initial).flatten(1).norm(dim=1) / initial.flatten(1).norm(dim=1)
         results.append(torch.stack([change, (moved / norm).sqrt(), after / before]).cpu())
     return KernelChange(*torch.cat(results, dim=1).numpy())
-
-
-def draw_power(ax, x: np.ndarray, points: Estimate, *, power: float, label: str) -> None:
-    """Measured points, and a line of the given power through their geometric mean."""
-    shown = figures.simulation(ax, x, points, label=label)
-    ax.set_xticks(x, [str(value) for value in x])
-    ax.xaxis.set_minor_formatter(NullFormatter())
-    level = np.log(points.value).mean() - power * np.log(x).mean()
-    line, color = np.exp(level + power * np.log(x)), shown.lines[0].get_color()
-    figures.theory(ax, x, line, label=f"$n^{{{power}}}$", color=color)
 
 
 def width_sweep(
