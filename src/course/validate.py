@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-__all__ = ["array", "choice", "generator", "real", "whole"]
+__all__ = ["array", "choice", "generator", "real", "real_tensor", "whole"]
 
 _GENERATORS = {
     np.random.Generator: "numpy.random.Generator objects, such as course.runtime.rng(seed)",
@@ -197,3 +197,35 @@ def generator(name: str, value, kind: type):
     if not isinstance(value, kind):
         raise ValueError(f"{name} is {value!r}; allowed are {_GENERATORS[kind]}")
     return value
+
+
+def real_tensor(x: np.ndarray | torch.Tensor, name: str) -> torch.Tensor:
+    """Real numbers as a float64 tensor.
+
+    Parameters
+    ----------
+    x : array_like or torch.Tensor
+        Numbers in any order of bytes or axes; a tensor keeps its device and its gradient.
+    name : str
+        The parameter's name, for the error.
+
+    Returns
+    -------
+    torch.Tensor
+
+    Raises
+    ------
+    ValueError
+        For everything that is not an array of real numbers.
+    """
+    if isinstance(x, torch.Tensor):
+        if x.is_complex():
+            raise ValueError(f"{name} has dtype {x.dtype}; allowed are real numbers")
+        return x.to(torch.float64)
+    try:
+        raw = np.asarray(x)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} is {x!r}; allowed is an array of real numbers") from error
+    if raw.dtype.kind not in "biuf":
+        raise ValueError(f"{name} is {x!r} of dtype {raw.dtype}; allowed are real numbers")
+    return torch.from_numpy(np.array(raw, dtype=np.float64, order="C"))

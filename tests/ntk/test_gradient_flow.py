@@ -8,6 +8,7 @@ import torch
 from scipy.integrate import solve_ivp
 from scipy.linalg import expm
 
+from course.activations import find_activation
 from course.data import circle
 from course.ntk.gradient_flow import (
     flow_filter,
@@ -17,7 +18,7 @@ from course.ntk.gradient_flow import (
     stopping_curve,
     train_ensemble,
 )
-from course.ntk.kernels import find_activation, infinite_width_kernels
+from course.ntk.kernels import infinite_width_kernels
 
 X_TRAIN = np.array([[1, 0.5, -0.5], [0, 1, 1], [-1, 0.3, 0.2]])
 X_TEST = np.array([[2, -1, 0.5], [0.3, 0.2, -0.9]])

@@ -18,8 +18,8 @@ from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from scipy.special import gammaln
 
 from course import validate
+from course.activations import find_activation
 from course.estimates import Estimate, jackknife
-from course.ntk.kernels import find_activation
 
 __all__ = [
     "GaussianPosterior",
@@ -161,7 +161,7 @@ def sample_outputs(
     depth : int
         Hidden layers :math:`L\ge1`.
     activation : str or callable
-        A name in ``course.ntk.kernels.activations`` or a function of a tensor.
+        A name in ``course.activations.activations`` or a function of a tensor.
     sigma_w, sigma_b : float
         Standard deviations of weights and biases, in every layer.
     networks : int

@@ -18,8 +18,9 @@ import numpy as np
 import torch
 
 from course import figures, runtime, validate
+from course.activations import find_activation
 from course.estimates import Estimate, estimate
-from course.ntk.kernels import find_activation, infinite_width_kernels
+from course.ntk.kernels import infinite_width_kernels
 
 __all__ = [
     "LazyEnsemble",

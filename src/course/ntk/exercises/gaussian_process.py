@@ -7,9 +7,10 @@ import math
 import numpy as np
 from numpy.polynomial.hermite_e import hermeval
 
+from course.activations import gaussian_moments
 from course.exercises import Verdict, checker, close
 from course.ntk.gaussian_process import excess_kurtosis, output_density
-from course.ntk.kernels import gaussian_moments, infinite_width_kernels
+from course.ntk.kernels import infinite_width_kernels
 
 
 @checker(

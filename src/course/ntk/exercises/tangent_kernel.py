@@ -8,9 +8,10 @@ import numpy as np
 import torch
 
 from course.data import sphere
+from course.empirical import empirical_ntk
 from course.exercises import Verdict, checker, close
 from course.ntk.kernels import infinite_width_kernels
-from course.ntk.tangent_kernel import DenseNetwork, empirical_ntk
+from course.ntk.tangent_kernel import DenseNetwork
 
 
 @checker(
