@@ -69,6 +69,7 @@ measure: $(READY)
 
 bench: $(READY)
 	$(BIN)/python benchmarks/ntk.py
+	$(BIN)/python benchmarks/lazy_rich.py
 
 # Cheap checks first; the first one that fails ends it.
 test: $(READY)

@@ -30,9 +30,17 @@ def sources(code: str) -> set[str]:
         if isinstance(call, ast.Call) and getattr(call.func, "id", None) == "claim"
         for keyword in call.keywords
         if keyword.arg == "source"
-        for constant in ast.walk(keyword.value)
-        if isinstance(constant, ast.Constant)
+        for constant in _constants(keyword.value)
     }
+
+
+def _constants(node: ast.AST) -> list[ast.Constant]:
+    """Constants that an expression may take; what it only compares with is not among them."""
+    if isinstance(node, ast.Compare):
+        return []
+    if isinstance(node, ast.Constant):
+        return [node]
+    return [found for child in ast.iter_child_nodes(node) for found in _constants(child)]
 
 
 def chapter_keys(path: Path) -> set[str]:
@@ -49,6 +57,7 @@ def name(path: Path) -> str:
 def test_the_readers_of_keys_find_keys():
     assert cited("as {cite}`a, b` and {cite:t}`c` but not `d`") == {"a", "b", "c"}
     assert sources('claim("x.y", "z", source=("a", "b"))\nf(source="c")') == {"a", "b"}
+    assert sources('claim("x.y", "z", source="a" if rule == "c" else "b")') == {"a", "b"}
 
 
 def test_a_key_that_is_entered_twice_is_refused(tmp_path):
