@@ -1,17 +1,17 @@
 """Runtime: explicit generators, sizes by device, and records that are never invented."""
 
-import ast
 import json
 import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
 import numpy as np
 import pytest
 import torch
 
 from course import runtime
-from course.book import pairs
+from course.book import digest, pairs
 
 ROOT = Path(__file__).parents[1]
 
@@ -121,26 +121,15 @@ def test_a_failed_write_leaves_the_old_record(records, monkeypatch):
     assert (records / "a.b.json").read_bytes() == before
 
 
-def asked_for() -> dict[str, dict]:
-    """Settings of the records that chapters ask for, by name."""
-    asked = {}
+def test_committed_records_are_those_that_chapters_load():
+    """With other settings than those asked for, ``recorded`` raises when the chapter runs."""
+    loaded = set()
     for path in pairs.chapters([ROOT / "chapters"]):
-        literals = {}
-        cells = [cell for cell in pairs.read(path).cells if cell.cell_type == "code"]
-        for node in (node for cell in cells for node in ast.walk(ast.parse(cell.source))):
-            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-                literals[node.targets[0].id] = node.value
-            if isinstance(node, ast.Call) and ast.unparse(node.func) == "runtime.recorded":
-                (given,) = [word.value for word in node.keywords if word.arg == "settings"]
-                literal = literals[given.id] if isinstance(given, ast.Name) else given
-                asked[ast.literal_eval(node.args[0])] = ast.literal_eval(literal)
-    return asked
-
-
-def test_committed_records_were_made_with_the_settings_that_chapters_ask_for():
-    stored = {path.stem: json.loads(path.read_text()) for path in runtime.RECORDS.glob("*.json")}
-    assert stored
-    assert {name: content["settings"] for name, content in stored.items()} == asked_for()
+        notebook = nbformat.read(path.with_suffix(".ipynb"), as_version=4)
+        sources = notebook.metadata[digest.KEY]["sources"]
+        loaded |= {Path(name).name for name in sources if name.startswith("records/")}
+    assert loaded
+    assert {path.name for path in runtime.RECORDS.glob("*.json")} == loaded
 
 
 def test_committed_records_carry_their_provenance():
