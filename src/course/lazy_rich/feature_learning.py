@@ -404,7 +404,7 @@ class Parametrization:
         inputs
             Input dimension :math:`d`; the first multiplier carries :math:`1/\sqrt d`.
         networks, generator, activation, dtype
-            As in :class:`course.lazy_rich.DenseEnsemble`.
+            As in :class:`course.lazy_rich.ensembles.DenseEnsemble`.
 
         Returns
         -------
@@ -420,7 +420,9 @@ class Parametrization:
         )  # fmt: skip
 
     def layer_rates(self, width: int) -> list[float]:
-        """The factor on the learning rate of each layer of weights, for :func:`train`.
+        """The factor on the learning rate of each layer of weights.
+
+        For :func:`course.lazy_rich.ensembles.train`.
 
         Parameters
         ----------
@@ -625,7 +627,7 @@ def coordinate_check(
 
     Notes
     -----
-    Networks are handled in groups that fit into :data:`MEMORY_BUDGET`, at least one at a time.
+    Networks are handled in groups that fit into ``MEMORY_BUDGET``, at least one at a time.
     Taught in chapter 2.3, "Coordinate check".
     """
     _chosen(parametrization)

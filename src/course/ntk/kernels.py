@@ -99,7 +99,7 @@ def infinite_width_kernels(
     depth
         Number of hidden layers L >= 0 (0: a linear model).
     activation
-        A key of :data:`activations` or an elementwise torch function.
+        A key of :data:`course.activations.activations` or an elementwise torch function.
     sigma_w, sigma_b
         Standard deviations > 0 and >= 0 of weights and biases in every layer, also the readout.
 

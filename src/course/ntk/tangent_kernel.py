@@ -190,7 +190,8 @@ def sample_ntk(
     width, depth
         Neurons in each hidden layer, and number of hidden layers, >= 1.
     networks
-        Number of networks; they are computed in batches that fit :data:`MEMORY_BUDGET`.
+        Number of networks; they are computed in batches that fit
+        :data:`course.empirical.MEMORY_BUDGET`.
     activation, sigma_w, sigma_b
         As in :class:`DenseNetwork`.
     generator
@@ -208,8 +209,8 @@ def sample_ntk(
 
     Notes
     -----
-    The same kernel as :func:`empirical_ntk` of a :class:`DenseNetwork`, for many networks at
-    once. Taught in chapter 1.2, "Wide networks have the same kernel".
+    The same kernel as :func:`course.empirical.empirical_ntk` of a :class:`DenseNetwork`, for many
+    networks at once. Taught in chapter 1.2, "Wide networks have the same kernel".
     """
     first = input_batch(x1, "x1", generator.device)
     second = first if x2 is None else input_batch(x2, "x2", generator.device)
