@@ -68,8 +68,9 @@ class Parametrization:
     .. math::
 
         h^1=\frac{n^{-a_1}}{\sqrt d}W^1x,\quad h^l=n^{-a_l}W^l\phi(h^{l-1}),\quad
-        f=n^{-a_{L+1}}W^{L+1}\phi(h^L),\qquad W^l_{ij}\sim\mathcal N(0,n^{-2b_l}),\qquad
-        \text{learning rate }\eta\,n^{-c}
+        f=n^{-a_{L+1}}W^{L+1}\phi(h^L)
+
+    .. math:: W^l_{ij}\sim\mathcal N(0,n^{-2b_l}),\qquad \text{learning rate }\eta\,n^{-c}
 
     Parameters
     ----------
@@ -1023,8 +1024,9 @@ def residual_gram(inner, outer, readout, x) -> Tensor:
     r"""Gram matrix of a scaled residual network on a set of points.
 
     .. math:: x_{k+1}=x_k+\frac1{Ln}\sum_{j\le n}v_{kj}\tanh(w_{kj}\cdot x_k),\qquad
-        f=u\cdot x_L,\qquad
-        H(x,x')=Ln\sum_{k,j}\bigl(\partial_{v_{kj}}f\cdot\partial_{v_{kj}}f'
+        f=u\cdot x_L
+
+    .. math:: H(x,x')=Ln\sum_{k,j}\bigl(\partial_{v_{kj}}f\cdot\partial_{v_{kj}}f'
         +\partial_{w_{kj}}f\cdot\partial_{w_{kj}}f'\bigr)
 
     Parameters
