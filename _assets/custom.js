@@ -17,10 +17,19 @@ function nameSliders(root) {
   }
 }
 
+// A formula in a line cannot be broken: one wider than its line scrolls, and the page does not.
+function boundFormulas(root) {
+  for (const formula of root.querySelectorAll("mjx-container:not([display=true])")) {
+    formula.classList.remove("wide-formula");
+    const line = formula.parentElement.closest("p, li, dd, dt, td, th, h1, h2, h3, div");
+    formula.classList.toggle("wide-formula", line && formula.getBoundingClientRect().width > line.clientWidth);
+  }
+}
+
 // A region that scrolls must be reachable by keyboard.
 function focusScrollers(root) {
   const scrollers = root.querySelectorAll(
-    "pre, mjx-container[display=true], div.math, div.output, .widget-subarea");
+    "pre, mjx-container[display=true], .wide-formula, div.math, div.output, .widget-subarea");
   for (const element of scrollers) {
     const overflow = getComputedStyle(element).overflowX;
     if (element.scrollWidth > element.clientWidth && (overflow === "auto" || overflow === "scroll")) {
@@ -31,7 +40,7 @@ function focusScrollers(root) {
 
 document.addEventListener("DOMContentLoaded", () => {
   const article = document.querySelector(".bd-article") || document.body;
-  const visit = () => { nameSliders(article); focusScrollers(article); };
+  const visit = () => { nameSliders(article); boundFormulas(article); focusScrollers(article); };
   new MutationObserver(visit).observe(article, { childList: true, subtree: true });
   addEventListener("load", visit);
   addEventListener("resize", visit);

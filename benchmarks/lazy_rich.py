@@ -38,7 +38,7 @@ def inputs() -> dict[str, np.ndarray]:
 
     Ours draws the weights of as many networks at a time as fit its memory budget.
     """
-    from course.lazy_rich.feature_learning import _group
+    from course.lazy_rich.feature_learning import networks_at_a_time
 
     rng = np.random.default_rng(SEED)
     x = rng.standard_normal((POINTS, INPUTS))
@@ -47,7 +47,7 @@ def inputs() -> dict[str, np.ndarray]:
         "y": rng.standard_normal(POINTS),
     }
     for optimizer in RATES:
-        groups = [_group(2, width, NETWORKS, optimizer, torch.float64) for width in WIDTHS]
+        groups = [networks_at_a_time(2, width, NETWORKS, optimizer) for width in WIDTHS]
         arrays[f"groups_{optimizer}"] = np.array(groups)
     return arrays
 

@@ -66,16 +66,17 @@ def generator(seed: int, device="cpu"):
     return torch.Generator(device=device).manual_seed(int(seed))
 
 
-def progress(iterable: Iterable, description: str) -> Iterator:
+def progress(iterable: Iterable, description: str, total: int | None = None) -> Iterator:
     """``iterable`` with a progress bar; without one where outputs are stored or tested.
 
-    The environment variable ``COURSE_PROGRESS=off`` switches the bar off.
+    ``total`` is the number of steps, needed where ``iterable`` has no length. The environment
+    variable ``COURSE_PROGRESS=off`` switches the bar off.
     """
     if os.environ.get("COURSE_PROGRESS") == "off":
         return iter(iterable)
     from tqdm.auto import tqdm
 
-    return iter(tqdm(iterable, desc=description, leave=False))
+    return iter(tqdm(iterable, desc=description, total=total, leave=False))
 
 
 def provenance() -> dict[str, str]:

@@ -495,7 +495,7 @@ def test_best_rate_is_the_minimum_of_a_parabola():
 def test_best_rate_must_be_enclosed():
     rates = 2.0 ** np.arange(3)
     with pytest.raises(RuntimeError, match="at an end of the rates"):
-        rate_result(np.tile([1.0, 2.0, 3.0], (2, 3, 1)), rates).best  # noqa: B018
+        _ = rate_result(np.tile([1.0, 2.0, 3.0], (2, 3, 1)), rates).best
 
 
 def test_divergence_is_marked():

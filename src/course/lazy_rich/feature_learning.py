@@ -23,7 +23,8 @@ from course.lazy_rich.measures import kernel_alignment, kernel_distance, weight_
 __all__ = [
     "PHASES", "CoordinateCheck", "DialSweep", "Exponents", "Parametrization", "RateSweep",
     "ResidualRun", "coordinate_check", "dial_sweep", "draw_plane", "linear_limit", "linear_loss",
-    "on_the_plane", "rate_record", "rate_sweep", "residual_gram", "residual_training", "wave_data",
+    "networks_at_a_time", "on_the_plane", "rate_record", "rate_sweep", "residual_gram",
+    "residual_training", "wave_data",
 ]  # fmt: skip
 
 PHASES = ("unstable", "trivial", "kernel", "feature learning")
@@ -641,7 +642,7 @@ def coordinate_check(
     first = 1 if trained is None else _layer(trained, parametrization.depth)
     moves = np.empty((networks, len(sizes), parametrization.depth + 2 - first))
     for column, width in enumerate(sizes):
-        group = _group(parametrization.depth, width, networks, optimizer, dtype)
+        group = networks_at_a_time(parametrization.depth, width, networks, optimizer, dtype)
         factors = [
             factor if trained in (None, number) else 0.0
             for number, factor in enumerate(parametrization.layer_rates(width), start=1)
@@ -678,10 +679,29 @@ def coordinate_check(
     return CoordinateCheck(parametrization, np.array(sizes), moves, exponents, theory.slopes)
 
 
-def _group(
+def networks_at_a_time(
     depth: int, width: int, networks: int, optimizer: str, dtype: torch.dtype = torch.float64
 ) -> int:
-    """How many networks fit into the memory budget with gradients, moments and temporaries."""
+    """How many networks fit into the memory budget with gradients, moments and temporaries.
+
+    Parameters
+    ----------
+    depth : int
+        Number of hidden layers.
+    width : int
+        Width of the hidden layers.
+    networks : int
+        How many networks there are; the result is no larger.
+    optimizer : {"sgd", "adam"}
+        Adam keeps two moments of every weight.
+    dtype : torch.dtype
+        Of the weights.
+
+    Returns
+    -------
+    int
+        At least 1.
+    """
     entries = max(depth - 1, 1) * width**2
     copies = 8 if optimizer == "adam" else 4
     bytes_each = entries * copies * (8 if dtype == torch.float64 else 4)
@@ -758,7 +778,7 @@ def dial_sweep(
     rows = []
     for width in sizes:
         step = rate * float(width) ** -parametrization.c
-        group = _group(parametrization.depth, width, networks, "sgd")
+        group = networks_at_a_time(parametrization.depth, width, networks, "sgd")
         parts = []
         for first in range(0, networks, group):
             ensemble = parametrization.ensemble(
@@ -935,7 +955,7 @@ def rate_sweep(
     loss = np.empty((networks, len(sizes), len(grid)))
     diverged = np.empty(loss.shape, dtype=bool)
     for column, width in enumerate(sizes):
-        room = _group(parametrization.depth, width, networks * len(grid), optimizer)
+        room = networks_at_a_time(parametrization.depth, width, networks * len(grid), optimizer)
         group = max(1, room // len(grid))
         for start in range(0, networks, group):
             count = min(group, networks - start)
@@ -1046,9 +1066,11 @@ def residual_gram(inner, outer, readout, x) -> Tensor:
 
     Notes
     -----
-    The gradient with respect to the state of a layer runs backwards,
-    :math:`\pi_k=\pi_{k+1}+\frac1{Ln}\sum_jw_{kj}\tanh'(w_{kj}\cdot x_k)\,v_{kj}\cdot
-    \pi_{k+1}` from :math:`\pi_L=u`, and the Gram matrix adds up over the layers on the way. After
+    The gradient with respect to the state of a layer runs backwards from :math:`\pi_L=u`,
+
+    .. math:: \pi_k=\pi_{k+1}+\frac1{Ln}\sum_jw_{kj}\tanh'(w_{kj}\cdot x_k)\,v_{kj}\cdot\pi_{k+1},
+
+    and the Gram matrix adds up over the layers on the way. After
     Chen et al., "Generalization of Scaled Deep ResNets in the Mean-Field Regime" (2024), for a
     readout that is not trained. Taught in chapter 2.3, "Depth".
     """
