@@ -70,6 +70,7 @@ measure: $(READY)
 bench: $(READY)
 	$(BIN)/python benchmarks/ntk.py
 	$(BIN)/python benchmarks/lazy_rich.py
+	$(BIN)/python benchmarks/scaling.py
 
 # Cheap checks first; the first one that fails ends it.
 test: $(READY)

@@ -20,6 +20,7 @@ from scipy.linalg import cho_factor, cho_solve
 from scipy.optimize import minimize_scalar
 
 from course import validate
+from course.scaling.spectra import checked_modes, nonnegative
 
 __all__ = [
     "KernelRisk",
@@ -83,48 +84,13 @@ class _Spectrum(NamedTuple):
     power: np.ndarray
 
 
-def _positive(name: str, value, *, zero: bool) -> np.ndarray:
-    numbers = validate.array(name, value, dimensions=None, empty=False)
-    good = numbers >= 0 if zero else numbers > 0
-    if not good.all():
-        bound = ">= 0" if zero else "> 0"
-        raise ValueError(f"{name} contains {numbers[~good][0]:g}; allowed are numbers {bound}")
-    return numbers
-
-
 def _spectrum(eigenvalues, coefficients, multiplicities=None) -> _Spectrum:
-    values = validate.array("eigenvalues", eigenvalues, dimensions=1)
-    if not values.size:
-        raise ValueError("eigenvalues is empty; without a mode there is no kernel and no risk")
-    if (values < 0).any():
-        worst = int(values.argmin())
-        raise ValueError(
-            f"eigenvalues has {values[worst]:g} at index {worst}; a kernel has no negative "
-            "eigenvalue, and the learnability λ/(λ+κ) of such a mode is undefined; allowed are "
-            "numbers >= 0"
-        )
-    power = validate.array("coefficients", coefficients, dimensions=1)
-    if power.shape != values.shape:
-        raise ValueError(
-            f"coefficients has shape {power.shape}; allowed is one for each eigenvalue, "
-            f"{values.shape}"
-        )
-    if (power < 0).any():
-        raise ValueError(
-            f"coefficients contains {power.min():g}; they are squares, so allowed are numbers >= 0"
-        )
-    if multiplicities is None:
-        weights = None
+    values, power, weights = checked_modes(eigenvalues, coefficients, multiplicities)
+    if weights is None:
         rising = bool((values[1:] >= values[:-1]).all())
         falling = not rising and bool((values[1:] <= values[:-1]).all())
         ascending = values if rising else values[::-1] if falling else np.sort(values)
     else:
-        weights = validate.array("multiplicities", multiplicities, dimensions=1)
-        if weights.shape != values.shape or not (weights > 0).all():
-            raise ValueError(
-                f"multiplicities is {multiplicities!r}; allowed is a positive number for each "
-                "eigenvalue"
-            )
         order = np.argsort(values, kind="stable")
         ascending, weights = values[order], weights[order]
     first = int(np.searchsorted(ascending, 0.0, side="right"))
@@ -316,9 +282,9 @@ def kernel_ridge_risk(
     3.2, sections *One number for all modes* and *From κ to the error*.
     """
     spectrum = _spectrum(eigenvalues, coefficients, multiplicities)
-    counts = _positive("samples", samples, zero=False)
-    ridges = _positive("ridge", ridge, zero=True)
-    variances = _positive("noise", noise, zero=True)
+    counts = nonnegative("samples", samples, zero=False)
+    ridges = nonnegative("ridge", ridge)
+    variances = nonnegative("noise", noise)
     shape = _shape(counts, ridges, variances, names="samples, ridge and noise")
     pairs = np.broadcast_shapes(counts.shape, ridges.shape)
     solved = np.empty((3, *pairs))
@@ -417,8 +383,8 @@ def cost_of_overfitting(eigenvalues, coefficients, *, samples, noise=0.0) -> Ove
     section *The cost of overfitting*.
     """
     spectrum = _spectrum(eigenvalues, coefficients)
-    counts = _positive("samples", samples, zero=False)
-    variances = _positive("noise", noise, zero=True)
+    counts = nonnegative("samples", samples, zero=False)
+    variances = nonnegative("noise", noise)
     shape = _shape(counts, variances, names="samples and noise")
     result = np.empty((5, *shape))
     for index in np.ndindex(shape):
@@ -560,7 +526,7 @@ def profile_risk(
     order = validate.whole("order", order)
     if profile == "flow" and order != 1:
         raise ValueError(f"order is {order}; allowed is 1 for profile 'flow'")
-    strengths = _positive("strength", strength, zero=False)
+    strengths = nonnegative("strength", strength, zero=False)
     parts = np.empty((2, *strengths.shape))
     for index in np.ndindex(strengths.shape):
         parts[(slice(None), *index)] = _profile_parts(
@@ -782,7 +748,7 @@ def sample_kernel_risk(
         raise ValueError(
             f"samples is {samples}; allowed without replacement are fewer than the points, {points}"
         )
-    ridges = _positive("ridges", ridges, zero=not replace).ravel()
+    ridges = nonnegative("ridges", ridges, zero=not replace).ravel()
     validate.generator("rng", rng, np.random.Generator)
     result = np.empty((3, validate.whole("seeds", seeds), len(ridges)))
     for seed in range(result.shape[1]):

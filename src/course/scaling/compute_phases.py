@@ -271,7 +271,10 @@ class Spectrum:
         return float(self.signal.sum() + self.unreachable)
 
     def transforms(self, w: np.ndarray, *, beyond: bool = False) -> tuple[np.ndarray, np.ndarray]:
-        r"""The sums :math:`\sum_jc_j/(\lambda_j+w)+P_\perp/w` and :math:`\sum_j\lambda_j^2/(\lambda_j+w)`.
+        r"""The two sums over modes of the loss and of the noise that its gradients make.
+
+        They are :math:`\sum_jc_j/(\lambda_j+w)+P_\perp/w` and
+        :math:`\sum_j\lambda_j^2/(\lambda_j+w)`.
 
         Parameters
         ----------
@@ -284,7 +287,7 @@ class Spectrum:
         Returns
         -------
         (numpy.ndarray, numpy.ndarray)
-        """  # noqa: E501
+        """
         flat = np.asarray(w).ravel()
         block = max(1, MEMORY // (16 * len(self.eigenvalues)))
         both = []
@@ -438,8 +441,9 @@ def plrf_spectrum(
 class EquivalentSpectrum:
     r"""The spectrum for large :math:`d`, without drawing W: the deterministic equivalent.
 
-    With :math:`\sigma_j=j^{-2\alpha}` and :math:`S(\kappa)=\sum_{j\le v}\sigma_j/(\sigma_j+\kappa)`,
-    every :math:`w` off the negative real axis has one :math:`\kappa` with
+    With :math:`\sigma_j=j^{-2\alpha}` and
+    :math:`S(\kappa)=\sum_{j\le v}\sigma_j/(\sigma_j+\kappa)`, every :math:`w` off the negative
+    real axis has one :math:`\kappa` with
 
     .. math:: w=\kappa\,\bigl(1-S(\kappa)/d\bigr),\qquad
               \sum_j\frac{c_j}{\lambda_j+w}+\frac{P_\perp}{w}
@@ -462,7 +466,7 @@ class EquivalentSpectrum:
     -----
     Paquette et al. (2024), in the variable :math:`\kappa=w/m`. Taught in chapter 3.4,
     "The spectrum".
-    """  # noqa: E501
+    """
 
     def __init__(self, alpha, beta, *, features, dimensions=None):
         self.alpha, self.beta = _defined(alpha, beta)

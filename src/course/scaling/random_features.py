@@ -19,6 +19,7 @@ from scipy.special import roots_gegenbauer
 
 from course import validate
 from course.activations import find_activation
+from course.scaling.spectra import checked_modes, nonnegative
 
 __all__ = [
     "DeepRisk",
@@ -93,36 +94,9 @@ def _sums(gamma: np.ndarray, task: _Task, *, target: bool = True) -> _Sums:
 
 
 def _task(eigenvalues, coefficients, multiplicities=None) -> _Task:
-    values = validate.array("eigenvalues", eigenvalues, dimensions=1)
-    if not values.size:
-        raise ValueError(
-            "eigenvalues is empty; allowed is a spectrum of one mode or more, since without a "
-            "mode there is no kernel and no risk"
-        )
-    if (values < 0).any():
-        raise ValueError(
-            f"eigenvalues contains {values.min():.3g}; allowed are numbers >= 0, since a kernel "
-            "has no negative eigenvalue and the learnability of such a mode is undefined"
-        )
-    power = validate.array("coefficients", coefficients, dimensions=1)
-    if power.shape != values.shape:
-        raise ValueError(
-            f"coefficients has shape {power.shape}; allowed is that of eigenvalues, "
-            f"{values.shape}, one squared coefficient for each"
-        )
-    if (power < 0).any():
-        raise ValueError(
-            f"coefficients contains {power.min():.3g}; allowed are numbers >= 0: they are the "
-            "squares of the target's coefficients"
-        )
-    weights = np.ones(len(values))
-    if multiplicities is not None:
-        weights = validate.array("multiplicities", multiplicities, dimensions=1)
-        if weights.shape != values.shape or not (weights > 0).all():
-            raise ValueError(
-                f"multiplicities is {multiplicities!r}; allowed is a positive number for each "
-                "eigenvalue"
-            )
+    values, power, weights = checked_modes(eigenvalues, coefficients, multiplicities)
+    if weights is None:
+        weights = np.ones(len(values))
     positive = values > 0
     lost = float(power[~positive].sum())
     if not positive.all():
@@ -131,19 +105,12 @@ def _task(eigenvalues, coefficients, multiplicities=None) -> _Task:
     return _Task(values / scale, weights, power, lost, scale)
 
 
-def _numbers(name: str, value, *, strict: bool = False, infinite: bool = False) -> np.ndarray:
-    numbers = validate.array(name, value, dimensions=None, empty=False, infinite=infinite)
-    good = numbers > 0 if strict else numbers >= 0
-    if not good.all():
-        bound = "> 0" if strict else ">= 0"
-        raise ValueError(f"{name} contains {numbers[~good][0]:.6g}; allowed are numbers {bound}")
-    return numbers
-
-
 def _settings(**values) -> tuple[tuple[int, ...], list[np.ndarray]]:
     """The shape to which the settings broadcast, and each of them flat."""
     checked = [
-        _numbers(name, value, strict=name in ("samples", "features"), infinite=name == "features")
+        nonnegative(
+            name, value, zero=name not in ("samples", "features"), infinite=name == "features"
+        )
         for name, value in values.items()
     ]
     try:
@@ -515,7 +482,7 @@ def readouts(design, targets, ridges) -> np.ndarray:
             f"targets has shape {targets.shape}; allowed is one for each of the {len(design)} rows "
             "of design"
         )
-    ridges = _numbers("ridges", validate.array("ridges", ridges, dimensions=1, empty=False))
+    ridges = nonnegative("ridges", validate.array("ridges", ridges, dimensions=1, empty=False))
     left, values, right = np.linalg.svd(design, full_matrices=False)
     rounding = values.max() * max(design.shape) * np.finfo(float).eps
     kept = (values > rounding)[:, None]
@@ -568,7 +535,7 @@ def sample_random_features(
     samples = validate.whole("samples", samples)
     endless = isinstance(features, float) and features == np.inf
     features = features if endless else validate.whole("features", features)
-    ridges = _numbers("ridges", np.atleast_1d(ridges))
+    ridges = nonnegative("ridges", np.atleast_1d(ridges))
     noise = validate.real("noise", noise, low=0)
     validate.generator("rng", rng, np.random.Generator)
     errors = np.zeros((2, validate.whole("networks", networks), len(ridges)))
@@ -912,7 +879,7 @@ def sample_deep_features(
     """
     spectrum, power, widths = _check_deep(eigenvalues, coefficients, widths)
     samples, tests = validate.whole("samples", samples), validate.whole("tests", tests)
-    ridges = _numbers("ridges", np.atleast_1d(ridges))
+    ridges = nonnegative("ridges", np.atleast_1d(ridges))
     noise = validate.real("noise", noise, low=0)
     validate.generator("rng", rng, np.random.Generator)
     function = find_activation(activation).function
