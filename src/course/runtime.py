@@ -167,8 +167,8 @@ def recorded(
         raise ValueError(f"name is {name!r}; allowed is 'chapter.what' in lower case")
     path = RECORDS / f"{name}.json"
     if refresh or os.environ.get("COURSE_RECORD") == name:
+        made = provenance() | {"source": _source_digest(compute)}  # before a long run, not after
         values = {key: np.asarray(value).tolist() for key, value in compute(**settings).items()}
-        made = provenance() | {"source": _source_digest(compute)}
         path.parent.mkdir(exist_ok=True)
         content = {"settings": settings, "provenance": made, "values": values}
         draft = path.with_suffix(".json.new")

@@ -547,7 +547,7 @@ def descend(
     ValueError
         For shapes that do not match, a learning rate that is not positive, or recorded steps out of
         range.
-    Divergence
+    course.lazy_rich.ensembles.Divergence
         If a loss is not finite, or exceeds one million and one million times its start.
 
     Notes
@@ -879,7 +879,7 @@ def greedy_start(
 
     Raises
     ------
-    Divergence
+    course.lazy_rich.ensembles.Divergence
         If the learning rate is too large for an autoencoder.
 
     Notes
