@@ -71,6 +71,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/ntk.py
 	$(BIN)/python benchmarks/lazy_rich.py
 	$(BIN)/python benchmarks/scaling.py
+	$(BIN)/python benchmarks/hebbian.py
 
 # Cheap checks first; the first one that fails ends it.
 test: $(READY)

@@ -47,7 +47,8 @@ def circle(angles) -> np.ndarray:
 
     Notes
     -----
-    Used in chapters 1.1 to 1.3 and 3.2; chapter 1.3, section *One rate per mode*, has the eigenfunctions.
+    Used in chapters 1.1 to 1.3 and 3.2; chapter 1.3, section *One rate per mode*, has the
+    eigenfunctions.
     """
     angles = np.atleast_1d(validate.array("angles", angles, dimensions=(0, 1)))
     return math.sqrt(2) * np.stack([np.cos(angles), np.sin(angles)], axis=1)
