@@ -613,7 +613,7 @@ def test_the_picture_shows_what_was_measured():
     sizes = np.sqrt((result.sizes[:, :, 1] ** 2).mean(0))
     _, ax = plt.subplots()
     draw_plane(ax, 0.5, 0.0, result)
-    titles = [child.get_title() for child in ax.child_axes]
+    titles = [child.get_title() + child.get_title(loc="left") for child in ax.child_axes]
     assert "feature learning" in titles[1]
     np.testing.assert_allclose(ax.child_axes[1].lines[0].get_ydata(), sizes)
     plt.close("all")
