@@ -2,9 +2,9 @@ r"""Dense networks: Hebbian couplings between P spins at a time.
 
 Two conventions of the energy are in use, with different crosstalk and different capacities:
 
-.. math:: H_{\rm ordered}=-N^{1-P}\sum_\mu\sum_{i_1<\dots<i_P}
-          \xi_{i_1}^\mu\sigma_{i_1}\cdots\xi_{i_P}^\mu\sigma_{i_P},\qquad
-          H_{\rm power}=-\frac{N^{1-P}}{P!}\sum_\mu\Bigl(\sum_i\xi_i^\mu\sigma_i\Bigr)^P .
+.. math:: H_{\rm ordered}&=-N^{1-P}\sum_\mu\sum_{i_1<\dots<i_P}
+          \xi_{i_1}^\mu\sigma_{i_1}\cdots\xi_{i_P}^\mu\sigma_{i_P},\\
+          H_{\rm power}&=-\frac{N^{1-P}}{P!}\sum_\mu\Bigl(\sum_i\xi_i^\mu\sigma_i\Bigr)^P .
 
 In this module every energy and temperature is counted in units of :math:`1/(P-1)!`, the field of a
 clean state: :math:`T'=(P-1)!\,T=1/\beta'`, and a stored pattern has the energy :math:`-1/P` a spin.

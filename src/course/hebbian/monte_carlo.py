@@ -152,9 +152,9 @@ def energy(
 ) -> np.ndarray:
     r"""Energy of states, in the normalisation that :func:`retrieve` uses.
 
-    .. math:: H_{\rm ordered}=-N^{1-P}\sum_\mu\sum_{i_1<\dots<i_P}
-              \xi_{i_1}^\mu\sigma_{i_1}\cdots\xi_{i_P}^\mu\sigma_{i_P},\qquad
-              H_{\rm power}=-\frac{N^{1-P}}{P!}\sum_\mu\Bigl(\sum_i\xi_i^\mu\sigma_i\Bigr)^P
+    .. math:: H_{\rm ordered}&=-N^{1-P}\sum_\mu\sum_{i_1<\dots<i_P}
+              \xi_{i_1}^\mu\sigma_{i_1}\cdots\xi_{i_P}^\mu\sigma_{i_P},\\
+              H_{\rm power}&=-\frac{N^{1-P}}{P!}\sum_\mu\Bigl(\sum_i\xi_i^\mu\sigma_i\Bigr)^P
 
     Parameters
     ----------
@@ -214,10 +214,10 @@ def retrieve(
 
     The energies are
 
-    .. math:: H=-\frac1{2N}\sum_\mu\sum_{i\ne j}\xi_i^\mu\xi_j^\mu\sigma_i\sigma_j\quad(P=2),\qquad
-              H_{\rm ordered}=-N^{1-P}\sum_\mu\sum_{i_1<\dots<i_P}
-              \xi_{i_1}^\mu\sigma_{i_1}\cdots\xi_{i_P}^\mu\sigma_{i_P},\qquad
-              H_{\rm power}=-\frac{N^{1-P}}{P!}\sum_\mu\Bigl(\sum_i\xi_i^\mu\sigma_i\Bigr)^P .
+    .. math:: H&=-\frac1{2N}\sum_\mu\sum_{i\ne j}\xi_i^\mu\xi_j^\mu\sigma_i\sigma_j\quad(P=2),\\
+              H_{\rm ordered}&=-N^{1-P}\sum_\mu\sum_{i_1<\dots<i_P}
+              \xi_{i_1}^\mu\sigma_{i_1}\cdots\xi_{i_P}^\mu\sigma_{i_P},\\
+              H_{\rm power}&=-\frac{N^{1-P}}{P!}\sum_\mu\Bigl(\sum_i\xi_i^\mu\sigma_i\Bigr)^P .
 
     For P = 2 the two conventions are the same dynamics. In every one of them a state with overlap
     :math:`m` with one pattern and none with the others has the field
