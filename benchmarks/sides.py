@@ -143,12 +143,13 @@ def store(name: str, rows: list[dict], found: dict[str, str], **more) -> None:
     target.parent.mkdir(exist_ok=True)
     target.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     for line in rows:
+        ours, theirs = line["memory_mb"], line["peer_memory_mb"]
+        memory = "" if ours is None else f"{ours:.0f} MB, {theirs:.0f} MB; "
         print(
             f"{line['task']}\n   {line['ours']:.4f} s, "
             f"{line['peer']} {line['peer_seconds']:.4f} s: "
             f"{line['ratio']:.1f} x (median {line['median_ratio']:.1f} x); "
-            f"{line['memory_mb']:.0f} MB, {line['peer_memory_mb']:.0f} MB; "
-            f"difference {line['difference']:.0e}"
+            f"{memory}difference {line['difference']:.0e}"
         )
 
 

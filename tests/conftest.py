@@ -107,7 +107,9 @@ def small_book(tmp_path_factory) -> Callable[..., Path]:
         (root / "bench.json").write_text(
             '{"machine": "a named machine", "date": "2026-01-31", "versions": {"peer": "1.2.3"},'
             ' "rows": [{"task": "kernel", "ours": 0.012, "peer": "peer, jitted",'
-            ' "peer_seconds": 1.5, "ratio": 125.0, "memory_mb": 80, "peer_memory_mb": 400}]}'
+            ' "peer_seconds": 1.5, "ratio": 125.0, "memory_mb": 80, "peer_memory_mb": 400},'
+            ' {"task": "start", "ours": 1.0, "peer": "peer", "peer_seconds": 2.0, "ratio": 2.0,'
+            ' "memory_mb": null, "peer_memory_mb": null}]}'
         )
         (root / "chapters" / "index.md").write_text("# A book\n\n```{chapter-table}\n```\n")
         (root / "chapters" / "ledger.md").write_text(

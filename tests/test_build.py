@@ -130,6 +130,7 @@ def test_runtime_and_benchmark_tables_state_their_files(small_html):
     text = _text((small_html / "ledger.html").read_text(encoding="utf-8"))
     assert re.search(r"1\.1 A small chapter\s+3\.2 +210 +2 +9\.8\.7", text)
     assert re.search(r"kernel +peer, jitted +12 ms +1\.5 s +125× +80 / 400", text)
+    assert re.search(r"start +peer +1 s +2 s +2× +–", text)
     assert "Measured on 2026-01-31 on a named machine, with peer 1.2.3." in text
 
 

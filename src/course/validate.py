@@ -6,17 +6,26 @@ The error names the parameter, what it is, and what is allowed.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["array", "choice", "generator", "real", "real_tensor", "whole"]
 
 _GENERATORS = {
-    np.random.Generator: "numpy.random.Generator objects, such as course.runtime.rng(seed)",
-    torch.Generator: "torch.Generator objects, such as course.runtime.generator(seed)",
+    "numpy": "numpy.random.Generator objects, such as course.runtime.rng(seed)",
+    "torch": "torch.Generator objects, such as course.runtime.generator(seed)",
 }
+
+
+def _is_tensor(value) -> bool:
+    """Whether this is a tensor, without importing torch: a second, where nothing else needs it."""
+    return "torch" in sys.modules and isinstance(value, sys.modules["torch"].Tensor)
 
 
 def whole(name: str, value, *, low: int = 1) -> int:
@@ -150,7 +159,7 @@ def array(
         For everything else.
     """
     try:
-        given = value.detach().cpu() if isinstance(value, torch.Tensor) else value
+        given = value.detach().cpu() if _is_tensor(value) else value
         if given is not value and given.is_floating_point():
             given = given.double()  # NumPy has no bfloat16
         raw = np.asarray(given)
@@ -195,7 +204,9 @@ def generator(name: str, value, kind: type):
         For everything else: None and whole numbers too, since no generator is made up here.
     """
     if not isinstance(value, kind):
-        raise ValueError(f"{name} is {value!r}; allowed are {_GENERATORS[kind]}")
+        raise ValueError(
+            f"{name} is {value!r}; allowed are {_GENERATORS[kind.__module__.split('.')[0]]}"
+        )
     return value
 
 
@@ -218,6 +229,8 @@ def real_tensor(x: np.ndarray | torch.Tensor, name: str) -> torch.Tensor:
     ValueError
         For everything that is not an array of real numbers.
     """
+    import torch
+
     if isinstance(x, torch.Tensor):
         if x.is_complex():
             raise ValueError(f"{name} has dtype {x.dtype}; allowed are real numbers")

@@ -354,7 +354,7 @@ class BenchmarkTable(_Table):
                 _seconds(row["ours"]),
                 _seconds(row["peer_seconds"]),
                 f"{row['ratio']:.3g}×",
-                f"{row['memory_mb']:.0f} / {row['peer_memory_mb']:.0f}",
+                _memory(row["memory_mb"], row["peer_memory_mb"]),
             ]
             for row in result["rows"]
         ]
@@ -366,6 +366,10 @@ class BenchmarkTable(_Table):
         note = f"Measured on {result['date']} on {result['machine']}, with {versions}."
         table = self.table(titles, rows, "numbers")
         return [table, _paragraph(nodes.Text(note), classes=("book-table__note",))]
+
+
+def _memory(ours: float | None, theirs: float | None) -> str:
+    return "–" if ours is None or theirs is None else f"{ours:.0f} / {theirs:.0f}"
 
 
 def _seconds(seconds: float) -> str:
