@@ -72,6 +72,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/lazy_rich.py
 	$(BIN)/python benchmarks/scaling.py
 	$(BIN)/python benchmarks/hebbian.py
+	$(BIN)/python benchmarks/moments.py
 
 # Cheap checks first; the first one that fails ends it.
 test: $(READY)
