@@ -725,9 +725,9 @@ def dense_1rsb(
 
     Stationary point in :math:`m, q_0, q_1, x` of
 
-    .. math:: f'=\Bigl(1-\frac1P\Bigr)m^P-\frac{\beta'\gamma}2\bigl[\Gamma(1)-\Gamma(q_1)
-              -(1-q_1)c(q_1)+x\bigl(\Gamma(q_1)-q_1c(q_1)-\Gamma(q_0)+q_0c(q_0)\bigr)\bigr]
-              -\frac1{\beta'x}\int Dz\ln\int Dy\,(2\cosh h)^x,
+    .. math:: f'&=\Bigl(1-\frac1P\Bigr)m^P-\frac{\beta'\gamma}2\bigl[\Gamma(1)-\Gamma(q_1)
+              -(1-q_1)c(q_1)+x\bigl(\Gamma(q_1)-q_1c(q_1)-\Gamma(q_0)+q_0c(q_0)\bigr)\bigr]\\
+              &\quad-\frac1{\beta'x}\int Dz\ln\int Dy\,(2\cosh h)^x,
 
     .. math:: h=\beta'\bigl[m^{P-1}+z\sqrt{\gamma c(q_0)}+y\sqrt{\gamma(c(q_1)-c(q_0))}\bigr].
 

@@ -576,7 +576,7 @@ class TangentReport:
 
     @property
     def valid(self) -> np.ndarray:
-        """Whether nothing failed: finite, positive, and better than lower orders."""
+        """Whether nothing failed (finite, positive, and better than lower orders)."""
         return (self.runaway == 0) & (self.indefinite == 0) & self.helps
 
     @property
