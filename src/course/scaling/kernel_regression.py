@@ -37,6 +37,7 @@ __all__ = [
 ]
 
 MAX_STEPS = 200
+BLOCK = 2**14
 EPSILON = np.finfo(np.float64).eps
 PROFILES = ("ridge", "flow")
 
@@ -77,7 +78,7 @@ class _Spectrum(NamedTuple):
 
     ascending: np.ndarray
     weights: np.ndarray | None
-    above: np.ndarray  # number of modes in this level and all higher ones
+    held: np.ndarray | None  # modes in the highest 1, 2, ... levels, if not one in each
     below: np.ndarray  # sum of eigenvalues of the lower levels, in units of the largest
     modes: float
     unsorted: np.ndarray
@@ -96,12 +97,39 @@ def _spectrum(eigenvalues, coefficients, multiplicities=None) -> _Spectrum:
     first = int(np.searchsorted(ascending, 0.0, side="right"))
     ascending = np.ascontiguousarray(ascending[first:])
     weights = None if weights is None else weights[first:]
-    ones = np.ones(len(ascending)) if weights is None else weights
-    above = np.cumsum(ones[::-1])[::-1]
-    top = ascending[-1] if len(ascending) else 1.0
-    below = np.concatenate([[0.0], np.cumsum(ones * (ascending / top))])
-    modes = float(above[0]) if len(above) else 0.0
-    return _Spectrum(ascending, weights, above, below, modes, values, power)
+    below = np.zeros(len(ascending) + 1)
+    if len(ascending):
+        np.divide(ascending, ascending[-1], out=below[1:])
+    if weights is None:
+        held, modes = None, float(len(ascending))
+    else:
+        held, modes = np.cumsum(weights[::-1]), float(weights.sum())
+        below[1:] *= weights
+    np.add.accumulate(below, out=below)
+    return _Spectrum(ascending, weights, held, below, modes, values, power)
+
+
+def _modes_from(spectrum: _Spectrum, level: int) -> float:
+    """Number of modes in this level and all higher ones."""
+    rest = len(spectrum.ascending) - level
+    if spectrum.held is None or not rest:
+        return float(rest)
+    return float(spectrum.held[rest - 1])
+
+
+def _levels_holding(spectrum: _Spectrum, modes: float) -> int:
+    """Largest k such that levels k, k+1, ... hold at least so many modes; 0 if all hold fewer."""
+    levels = len(spectrum.ascending)
+    if spectrum.held is None:
+        short = math.ceil(modes) - 1 if modes < levels else levels
+        return levels - max(min(short, levels), 0)
+    return levels - int(np.searchsorted(spectrum.held, modes, side="left"))
+
+
+def _blocks(start: int, stop: int):
+    """Slices short enough for their temporaries to stay in the processor's cache."""
+    for low in range(start, stop, BLOCK):
+        yield slice(low, min(low + BLOCK, stop))
 
 
 class _Sums(NamedTuple):
@@ -114,30 +142,30 @@ def _sums(spectrum: _Spectrum, kappa: float) -> _Sums:
     r"""Σ L and Σ L(1−L), without cancellation: L is 1−s above κ and s below, with s <= 1/2."""
     values, weights = spectrum.ascending, spectrum.weights
     cut = int(np.searchsorted(values, kappa, side="right"))
-    small = values[:cut] / (values[:cut] + kappa)
-    large = kappa / (values[cut:] + kappa)
-    count = float(spectrum.above[cut]) if cut < len(values) else 0.0
-    if weights is None:
-        low, high = float(small.sum()), float(large.sum())
-        spread = (low - float(small @ small)) + (high - float(large @ large))
-    else:
-        low, high = float(weights[:cut] @ small), float(weights[cut:] @ large)
-        spread = low - float((weights[:cut] * small) @ small)
-        spread += high - float((weights[cut:] * large) @ large)
-    return _Sums(count, low - high, spread)
+    count = _modes_from(spectrum, cut)
+    excess = spread = 0.0
+    for learned, start, stop in ((False, 0, cut), (True, cut, len(values))):
+        for block in _blocks(start, stop):
+            part = values[block] + kappa
+            np.divide(kappa if learned else values[block], part, out=part)
+            weighted = part if weights is None else weights[block] * part
+            total = float(weighted.sum())
+            spread += total - float(weighted @ part)
+            excess += -total if learned else total
+    return _Sums(count, excess, spread)
 
 
 def _bracket(spectrum: _Spectrum, samples: float, ridge: float) -> tuple[float, float]:
     """Two numbers with κ between them, from counting modes above and summing those below."""
-    values, above, below = spectrum.ascending, spectrum.above, spectrum.below
-    levels, scale = len(values), values[-1]
+    values, below = spectrum.ascending, spectrum.below
+    scale = values[-1]
     log_ridge = math.log(ridge) if ridge > 0 else -math.inf
     lows, highs = [log_ridge - math.log(samples)], []
     for factor in (0.0, 0.3, 0.6, 0.8, 0.95, 1.0, 1.05, 1.3, 2.0, 4.0, 16.0, math.inf):
         # levels k, k+1, ... hold at least `factor * samples` modes, levels below k the rest
-        k = int(np.searchsorted(-above, -factor * samples, side="right"))
+        k = _levels_holding(spectrum, factor * samples)
         for start in {k, max(k - 1, 0)}:
-            held = float(above[start]) if start < levels else 0.0
+            held = _modes_from(spectrum, start)
             rest = np.logaddexp(math.log(scale) + _log(below[start]), log_ridge)
             if held < samples:  # 1e-300 for each mode that underflows beside the largest one
                 full = math.log(scale) + _log(below[start] + 1e-300 * spectrum.modes)
@@ -211,9 +239,12 @@ def _kappa(spectrum: _Spectrum, samples: float, ridge: float) -> float:
 
 def _unlearned(spectrum: _Spectrum, kappa: float) -> float:
     """Σ v² (κ/(λ+κ))²: the power that is not learned."""
-    left = kappa / (spectrum.unsorted + kappa)
-    left *= left
-    return float(left @ spectrum.power)
+    total = 0.0
+    for block in _blocks(0, len(spectrum.unsorted)):
+        left = kappa / (spectrum.unsorted[block] + kappa)
+        left *= left
+        total += float(left @ spectrum.power[block])
+    return total
 
 
 def _shape(*arrays: np.ndarray, names: str) -> tuple[int, ...]:
