@@ -351,6 +351,7 @@ def test_a_step_that_overflows_at_once_is_divergence():
     ("change", "named"),
     [({"learning_rate": 0.0}, "learning_rate"), ({"learning_rate": [0.1, 0.1]}, "learning_rate"),
      ({"steps": -1}, "steps"), ({"record": [3, 2]}, "record"), ({"record": [11]}, "record"),
+     ({"record": [0, 1.5]}, "record is 1.5"), ({"record": 5}, "record is 5"),
      ({"record": []}, "record"), ({"correlation": np.eye(3)}, "correlation"),
      ({"covariance": np.eye(3)}, "covariance"), ({"covariance": -np.eye(5)}, "covariance"),
      ({"weights": []}, "weights"), ({"weights": np.eye(3)}, "weights"),

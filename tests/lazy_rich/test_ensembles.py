@@ -247,6 +247,8 @@ def test_copy_is_not_touched_and_float32_stays():
         ({"networks": 0}, "networks is 0"),
         ({"multipliers": [1.0, 1.0]}, "multipliers has 2 entries"),
         ({"multipliers": [1.0, math.nan, 1.0]}, "multipliers is nan"),
+        ({"multipliers": None}, "multipliers is None; allowed is a sequence"),
+        ({"deviations": 1.0}, "deviations is 1.0; allowed is a sequence"),
         ({"deviations": [1.0, -1.0, 1.0]}, "deviations is -1.0"),
         ({"activation": "swish"}, "activation is 'swish'"),
         ({"dtype": torch.float16}, "dtype is torch.float16"),
@@ -255,6 +257,13 @@ def test_copy_is_not_touched_and_float32_stays():
 def test_bad_ensembles(changes, message):
     with pytest.raises(ValueError, match=message):
         ensemble(**changes)
+
+
+@pytest.mark.parametrize("widths", [None, 5])
+def test_widths_are_a_sequence(widths):
+    generator = torch.Generator().manual_seed(0)
+    with pytest.raises(ValueError, match=f"widths is {widths}; allowed is a sequence"):
+        DenseEnsemble(widths, networks=1, generator=generator, **SCALES)
 
 
 def test_generator_is_required():
@@ -276,6 +285,9 @@ def test_generator_is_required():
         ({"layer_rates": [1, 1]}, "layer_rates has 2 entries"),
         ({"layer_rates": [1, 1, -1]}, "layer_rates is -1"),
         ({"betas": (0.9, 1.0)}, "betas is"),
+        ({"betas": (0.9,)}, "betas is"),
+        ({"betas": 0.9}, "betas is 0.9; allowed is a sequence"),
+        ({"layer_rates": 1.0}, "layer_rates is 1.0; allowed is a sequence"),
         ({"epsilon": -1e-8}, "epsilon is"),
     ],
 )
@@ -291,8 +303,22 @@ def test_bad_training(changes, message):
         (np.ones((2, 4, 2)), np.ones(4), "x is for 2 networks"),
         (np.ones((4, 2)), np.ones(3), r"y has shape \(3,\)"),
         (np.ones((4, 2)), np.ones((4, 2)), r"y has shape \(4, 2\)"),
+        (np.full((4, 2), math.nan), np.ones(4), "x contains NaN or infinity"),
+        (np.ones((4, 2)), np.full(4, math.inf), "y contains NaN or infinity"),
+        (torch.full((4, 2), math.nan), np.ones(4), "x contains NaN or infinity"),
+        (np.ones((4, 2)), torch.full((4,), math.nan), "y contains NaN or infinity"),
+        (np.ones((4, 2)) + 1j, np.ones(4), "allowed are arrays of real numbers"),
+        (np.ones((4, 2)), torch.ones(4) + 1j, "y has dtype torch.complex64"),
+        ("a", np.ones(4), "x is 'a'; allowed are arrays of real numbers"),
     ],
 )
 def test_bad_data(x, y, message):
-    with pytest.raises(ValueError, match=message):
-        train(ensemble(), (x, y), learning_rate=0.1, steps=1)
+    for data in ((x, y), lambda step: (x, y)):
+        with pytest.raises(ValueError, match=message):
+            train(ensemble(), data, learning_rate=0.1, steps=1)
+
+
+@pytest.mark.parametrize("pair", [None, (np.ones((4, 2)),), 3])
+def test_data_are_a_pair(pair):
+    with pytest.raises(ValueError, match="allowed is a pair"):
+        train(ensemble(), pair, learning_rate=0.1, steps=1)

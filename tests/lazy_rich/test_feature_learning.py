@@ -329,6 +329,8 @@ CHECK = {"data": wave_data(3), "generator": seeded()}
         ({"widths": [8, 8, 16]}, "widths is"),
         ({"widths": [8, 16]}, "widths is"),
         ({"widths": [8, 16.0, 32]}, "widths is 16.0"),
+        ({"widths": None}, "widths is None; allowed is a sequence"),
+        ({"widths": 64}, "widths is 64; allowed is a sequence"),
         ({"data": wave_data(3)[0]}, "data is ndarray"),
         ({"data": (np.ones((3, 2)), np.ones(4))}, "x and y have 3 and 4 points"),
         ({"data": (np.ones((3, 2)) * np.nan, np.ones(3))}, "x contains NaN"),

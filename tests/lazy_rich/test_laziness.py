@@ -426,6 +426,8 @@ GOOD = {"target": target(), "left": factors()[0], "right": factors()[1]}
         ({"right": factors(k=2)[1]}, "right has shape"),
         ({"learning_rate": 0.0}, "learning_rate is 0.0"),
         ({"record": []}, "record is"),
+        ({"record": None}, "record is None; allowed is a sequence"),
+        ({"record": 3}, "record is 3; allowed is a sequence"),
         ({"record": [3, 3]}, "record is"),
         ({"record": [-1]}, "record is -1"),
         ({"measurements": np.ones((3, 5, 6))}, "measurements has shape"),

@@ -75,6 +75,17 @@ def test_tensors_that_require_gradients_are_taken():
     assert weight_change([2 * kernel], [kernel]) == pytest.approx(1)
 
 
+@pytest.mark.parametrize("size", [1e-200, 1e200])
+def test_measures_take_numbers_whose_squares_leave_the_range(size):
+    kernel, target = size * KERNELS[0], size * RNG.standard_normal(4)
+    assert kernel_distance(3 * kernel, kernel) == pytest.approx(2, abs=1e-14)
+    assert kernel_alignment(kernel, KERNELS[0]) == pytest.approx(1, abs=1e-14)
+    assert kernel_alignment(KERNELS[0], kernel) == pytest.approx(1, abs=1e-14)
+    expected = kernel_alignment(KERNELS[0], target / size)
+    assert kernel_alignment(kernel, target) == pytest.approx(expected, abs=1e-14)
+    assert weight_change([3 * kernel], [kernel]) == pytest.approx(2, abs=1e-14)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -91,6 +102,8 @@ def test_tensors_that_require_gradients_are_taken():
         (lambda: kernel_alignment(np.eye(2), np.ones(2), centred=True), "target is zero"),
         (lambda: kernel_alignment(np.eye(2), np.full(2, 0.1), centred=True), "target is zero"),
         (lambda: weight_change([], []), "same shapes"),
+        (lambda: weight_change(None, [np.ones(2)]), "parameters is None; allowed is a list"),
+        (lambda: weight_change([np.ones(2)], 3), "start is 3; allowed is a list"),
         (lambda: weight_change([np.ones(2)], [np.ones(3)]), "same shapes"),
         (lambda: weight_change([np.ones(2)], [np.zeros(2)]), "start is zero"),
         (lambda: weight_change([np.array([np.nan])], [np.ones(1)]), "parameters contains NaN"),

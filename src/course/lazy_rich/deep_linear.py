@@ -22,7 +22,7 @@ from scipy.integrate import quad, solve_ivp
 
 from course import figures, validate
 from course.estimates import Estimate
-from course.lazy_rich.ensembles import Divergence
+from course.lazy_rich.ensembles import Divergence, several
 
 __all__ = [
     "Training",
@@ -572,9 +572,8 @@ def descend(
     if rates.shape not in ((), batch):
         raise ValueError(f"learning_rate has shape {rates.shape}; allowed are () and {batch}")
     steps = validate.whole("steps", steps, low=0)
-    marks = (
-        [0, steps] if record is None else [validate.whole("record", int(k), low=0) for k in record]
-    )
+    given = [0, steps] if record is None else several("record", record)
+    marks = [validate.whole("record", k, low=0) for k in given]
     marks = sorted(set(marks)) if record is None else marks
     if not marks or marks != sorted(set(marks)) or marks[-1] > steps:
         raise ValueError(f"record is {record!r}; allowed are increasing steps from 0 to {steps}")

@@ -116,14 +116,18 @@ class DenseEnsemble:
         generator: torch.Generator,
         dtype: torch.dtype = torch.float64,
     ) -> None:
-        sizes = [validate.whole("widths", width) for width in widths]
+        sizes = [validate.whole("widths", width) for width in several("widths", widths)]
         if len(sizes) < 2:
             raise ValueError(f"widths is {widths!r}; allowed are inputs, hidden layers, outputs")
         validate.generator("generator", generator, torch.Generator)
         count = validate.whole("networks", networks)
         self.activation = find_activation(activation)
-        self.multipliers = [validate.real("multipliers", m) for m in multipliers]
-        self.deviations = [validate.real("deviations", s, low=0) for s in deviations]
+        self.multipliers = [
+            validate.real("multipliers", m) for m in several("multipliers", multipliers)
+        ]
+        self.deviations = [
+            validate.real("deviations", s, low=0) for s in several("deviations", deviations)
+        ]
         for name, values in (("multipliers", self.multipliers), ("deviations", self.deviations)):
             if len(values) != len(sizes) - 1:
                 raise ValueError(
@@ -159,8 +163,7 @@ class DenseEnsemble:
 
     def _inputs(self, x) -> Tensor:
         like = self.weights[0]
-        points = x if isinstance(x, Tensor) else torch.as_tensor(np.asarray(x))
-        points = points.to(like.device, like.dtype)
+        points = _numbers("x", x).to(like.device, like.dtype)
         shapes = (2, (like.shape[2],)), (3, (like.shape[2],))
         if points.ndim not in (2, 3) or points.shape[-1:] not in [shape for _, shape in shapes]:
             raise ValueError(
@@ -231,13 +234,55 @@ class DenseEnsemble:
         return layered_kernel(layers, features, features)[..., 0, 0]
 
 
+def several(name: str, values) -> list:
+    """The entries of an argument that holds one number for each layer, width or step.
+
+    Parameters
+    ----------
+    name : str
+        The parameter's name, for the error.
+    values : iterable
+
+    Returns
+    -------
+    list
+
+    Raises
+    ------
+    ValueError
+        For a single number, None, and all else that has no entries.
+    """
+    try:
+        return list(values)
+    except TypeError:
+        raise ValueError(f"{name} is {values!r}; allowed is a sequence of numbers") from None
+
+
+def _numbers(name: str, values) -> Tensor:
+    if not isinstance(values, Tensor):
+        return torch.as_tensor(validate.array(name, values, dimensions=None))
+    if values.is_complex():
+        raise ValueError(f"{name} has dtype {values.dtype}; allowed are real numbers")
+    return values
+
+
+def _batch(data) -> tuple[Tensor, Tensor]:
+    """Inputs and targets as tensors of finite numbers: NaN in the data is no divergence."""
+    if not isinstance(data, tuple | list) or len(data) != 2:
+        raise ValueError(f"data is {data!r}; allowed is a pair (x, y), or a function that gives it")
+    x, y = (_numbers(name, part) for name, part in zip("xy", data, strict=True))
+    for name, part in (("x", x), ("y", y)):
+        if not part.isfinite().all():
+            raise ValueError(f"{name} contains NaN or infinity; allowed are finite numbers")
+    return x, y
+
+
 def _squared(outputs: Tensor, targets: Tensor) -> Tensor:
     return 0.5 * ((outputs - targets) ** 2).flatten(1).sum(1)
 
 
 def _targets(y, outputs: Tensor) -> Tensor:
-    targets = y if isinstance(y, Tensor) else torch.as_tensor(np.asarray(y))
-    targets = targets.to(outputs.device, outputs.dtype)
+    targets = _numbers("y", y).to(outputs.device, outputs.dtype)
     networks, points, width = outputs.shape
     if width == 1 and targets.shape in ((points,), (networks, points)):
         targets = targets[..., None]
@@ -333,7 +378,7 @@ def train(
         If the loss of a network is not finite or exceeds both :data:`GROWTH` and that multiple of
         its first value, unless ``allow_divergence``.
     ValueError
-        For parameters that are not allowed.
+        For parameters that are not allowed, and data that are not finite.
 
     Notes
     -----
@@ -345,12 +390,12 @@ def train(
     scale = validate.real("output_scale", output_scale, low=0, strict=True)
     if not callable(loss):
         validate.choice("loss", loss, ("squared",))
-    for beta in betas:
-        if not 0 <= validate.real("betas", beta, low=0) < 1:
-            raise ValueError(f"betas is {betas!r}; allowed are two numbers >= 0 and < 1")
+    pair = [validate.real("betas", beta, low=0) for beta in several("betas", betas)]
+    if len(pair) != 2 or max(pair) >= 1:
+        raise ValueError(f"betas is {betas!r}; allowed are two numbers >= 0 and < 1")
     weights = ensemble.weights
     rates = _rates(learning_rate, count, weights[0])
-    factors = [1.0] * len(weights) if layer_rates is None else list(layer_rates)
+    factors = [1.0] * len(weights) if layer_rates is None else several("layer_rates", layer_rates)
     factors = [validate.real("layer_rates", factor, low=0) for factor in factors]
     if len(factors) != len(weights):
         raise ValueError(
@@ -362,11 +407,12 @@ def train(
     losses = torch.full((steps + 1, count), math.inf, dtype=torch.float64)
     diverged = torch.full((count,), -1)
     seen = []
+    fixed = None if callable(data) else _batch(data)
     for step in range(steps + 1):
         if observe is not None:
             with torch.no_grad():
                 seen.append(observe(step, ensemble))
-        x, y = data(min(step, steps - 1)) if callable(data) else data
+        x, y = fixed or _batch(data(min(step, steps - 1)))
         leaves = [weight.detach().requires_grad_() for weight in weights]
         ensemble.weights = leaves
         outputs = ensemble(x)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from course import figures, validate
 from course.estimates import Estimate, fit_exponent
-from course.lazy_rich.ensembles import OPTIMIZERS, DenseEnsemble, train
+from course.lazy_rich.ensembles import OPTIMIZERS, DenseEnsemble, several, train
 from course.lazy_rich.measures import kernel_alignment, kernel_distance, weight_change
 
 __all__ = [
@@ -490,7 +490,7 @@ def _arranged(data) -> tuple[Tensor, Tensor]:
 
 
 def _increasing(widths: Sequence[int], least: int = 3) -> list[int]:
-    sizes = [validate.whole("widths", width) for width in widths]
+    sizes = [validate.whole("widths", width) for width in several("widths", widths)]
     if len(sizes) < least or any(b <= a for a, b in zip(sizes, sizes[1:], strict=False)):
         raise ValueError(f"widths is {widths!r}; allowed are {least} or more, increasing")
     return sizes

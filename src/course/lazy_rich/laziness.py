@@ -16,7 +16,7 @@ from torch import Tensor
 
 from course import figures, validate
 from course.estimates import estimate
-from course.lazy_rich.ensembles import DenseEnsemble, Divergence, train
+from course.lazy_rich.ensembles import DenseEnsemble, Divergence, several, train
 from course.lazy_rich.measures import kernel_alignment, kernel_distance, weight_change
 
 SINGULAR = 1e-12
@@ -489,7 +489,7 @@ def factorise(
     """
     matrix, one, two = _factors(target, left, right)
     eta = validate.real("learning_rate", learning_rate, low=0, strict=True)
-    moments = [validate.whole("record", step, low=0) for step in record]
+    moments = [validate.whole("record", step, low=0) for step in several("record", record)]
     if not moments or any(b <= a for a, b in zip(moments, moments[1:], strict=False)):
         raise ValueError(f"record is {record!r}; allowed are increasing steps, at least one")
     if right is None and (not np.allclose(matrix, matrix.T, rtol=0, atol=1e-12) or centred):

@@ -5,7 +5,7 @@ Every chapter of the part uses these and no others.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from torch import Tensor
@@ -27,6 +27,15 @@ def _norm(name: str, matrices: np.ndarray) -> np.ndarray:
     if not (norm > 0).all():
         raise ValueError(f"{name} is zero, so that nothing can be compared with it")
     return norm
+
+
+def _power_of_two(array: np.ndarray, axes: int) -> np.ndarray:
+    """Exponent of the largest entry along the last axes.
+
+    Dividing by that power is exact, and keeps squares from overflow and underflow.
+    """
+    largest = np.abs(array).max(tuple(range(-axes, 0)), keepdims=True)
+    return np.frexp(largest)[1]
 
 
 def _plain(value: np.ndarray) -> np.ndarray | float:
@@ -65,6 +74,8 @@ def kernel_distance(kernel: Array, reference: Array) -> np.ndarray | float:
             f"kernel and reference have shapes {one.shape} and {two.shape}; "
             "allowed are matrices of one size"
         )
+    unit = _power_of_two(two, 2)
+    one, two = np.ldexp(one, -unit), np.ldexp(two, -unit)
     return _plain(np.linalg.norm(one - two, axis=(-2, -1)) / _norm("reference", two))
 
 
@@ -104,10 +115,12 @@ def kernel_alignment(kernel: Array, target: Array, *, centred: bool = False) -> 
     one = _matrices("kernel", kernel)
     other = validate.array("target", target, dimensions=None)
     points = one.shape[-1]
+    one = np.ldexp(one, -_power_of_two(one, 2))
     if other.ndim >= 2 and other.shape[-2:] == (points, points):
-        two = other
+        two = np.ldexp(other, -_power_of_two(other, 2))
     elif other.ndim >= 1 and other.shape[-1] == points:
-        two = other[..., :, None] * other[..., None, :]
+        unit = np.ldexp(other, -_power_of_two(other, 1))
+        two = unit[..., :, None] * unit[..., None, :]
     else:
         raise ValueError(
             f"target has shape {other.shape}; allowed are (…, {points}, {points}) or (…, {points})"
@@ -153,6 +166,9 @@ def weight_change(
     -----
     Taught in chapter 2.2, "Turning the dial".
     """
+    for name, parts in (("parameters", parameters), ("start", start)):
+        if not isinstance(parts, Iterable):
+            raise ValueError(f"{name} is {parts!r}; allowed is a list of arrays")
     now, then = (
         [validate.array(name, part, dimensions=None) for part in parts]
         for name, parts in (("parameters", parameters), ("start", start))
@@ -172,6 +188,8 @@ def weight_change(
         flat = [part.reshape(len(part) if networks else 1, -1) for part in parts]
         return sum((part**2).sum(1) for part in flat)
 
+    unit = max((int(_power_of_two(part.ravel(), 1)[0]) for part in then if part.size), default=0)
+    now, then = ([np.ldexp(part, -unit) for part in parts] for parts in (now, then))
     norm = square(then)
     if not (norm > 0).all():
         raise ValueError("start is zero, so that no relative change is defined")
