@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from course.estimates import fit_exponent
-from course.scaling import fit_power_law
+from course.scaling import fit_power_law, kernel_ridge_risk
 from course.scaling import four_regimes as module
 from course.scaling.four_regimes import (
     manifold_loss,
@@ -209,6 +209,16 @@ def test_resolution_scale_solves_its_equation():
         for size in {1, 2, count // 2, count - 1} & set(range(1, count)):
             scale = resolution_scale(eigenvalues, size)
             assert (eigenvalues / (eigenvalues + scale)).sum() == pytest.approx(size, rel=1e-9)
+
+
+@pytest.mark.parametrize("gap", [1e-12, 1e-20, 1e-30])
+def test_a_gap_right_behind_the_resolved_modes(gap):
+    """50 modes of eigenvalue 1, 50 of g: the scale for 50 directions is the root of g."""
+    eigenvalues = np.repeat([1.0, gap], 50)
+    assert resolution_scale(eigenvalues, 50) == pytest.approx(math.sqrt(gap), rel=1e-10)
+    loss = ridgeless_loss(eigenvalues, samples=50, features=INF, noise=0.1)
+    kernel = kernel_ridge_risk(eigenvalues, eigenvalues, samples=50, noise=0.1)
+    assert loss == pytest.approx(kernel.test, rel=1e-9)
 
 
 def test_zero_eigenvalues_do_not_matter():

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scipy.integrate import quad
 from scipy.optimize import brentq, minimize_scalar
 
+from course.exercises import find
 from course.scaling import kernel_ridge_risk
 from course.scaling.kernel_regression import (
     KernelRisk,
@@ -537,3 +538,16 @@ def test_against_bisection_on_the_direct_sum():
             )  # fmt: skip
             risk = kernel_ridge_risk(POWER_LAW, TARGET, samples=samples, ridge=ridge)
             assert math.log(risk.kappa) == pytest.approx(root, abs=1e-10)
+
+
+def test_leaving_out_each_sample_solves_the_last_exercise():
+    def refitted(K, y, ridge):
+        errors = []
+        for j in range(len(y)):
+            rest = np.delete(np.arange(len(y)), j)
+            dual = np.linalg.solve(K[np.ix_(rest, rest)] + ridge * np.eye(len(rest)), y[rest])
+            errors.append(y[j] - K[j, rest] @ dual)
+        return np.square(errors).mean()
+
+    assert find("scaling.8").verdict(refitted).passed
+    assert not find("scaling.8").verdict(lambda *given: 1.01 * refitted(*given)).passed

@@ -157,6 +157,43 @@ def test_zero_eigenvalues_and_scale():
     assert (nothing.test, nothing.train, nothing.gamma) == pytest.approx((4, 4, 0.1))
 
 
+@pytest.mark.parametrize("gap", [1e-12, 1e-30, 1e-200])
+@pytest.mark.parametrize(("samples", "features"), [(50, math.inf), (1e20, 50), (50, 1e20)])
+def test_a_gap_right_behind_the_modes_that_can_be_learned(gap, samples, features):
+    """Half of the modes have eigenvalue 1, half g, and z = 50: then gamma is the root of g."""
+    eigenvalues = np.repeat([1.0, gap], 50)
+    arguments = {"samples": samples, "features": features, "ridge": 0, "noise": 0.1}
+    risk = random_feature_risk(eigenvalues, np.ones(100), **arguments)
+    assert risk.gamma == pytest.approx(math.sqrt(gap), rel=1e-9)
+    if math.isinf(features):
+        kernel = kernel_ridge_risk(eigenvalues, np.ones(100), samples=50, noise=0.1)
+        assert risk.test == pytest.approx(kernel.test, rel=1e-9)
+
+
+@pytest.mark.parametrize("samples", [1e15, 1e17, 1e20, 1e30])
+@pytest.mark.parametrize("ridge", [0.0, 1e-3])
+def test_endless_samples_leave_what_the_features_cannot_express(samples, ridge):
+    endless = kernel_ridge_risk(EIGENVALUES, COEFFICIENTS, samples=40).kappa
+    missed = endless / (EIGENVALUES + endless) @ COEFFICIENTS
+    risk = random_feature_risk(
+        EIGENVALUES, COEFFICIENTS, samples=samples, features=40, ridge=ridge, noise=0.3
+    )
+    assert risk.test == pytest.approx(missed + 0.3, rel=1e-9)
+
+
+def test_a_mode_that_underflows_beside_the_largest_is_a_zero():
+    arguments = {"samples": 3, "features": 4, "ridge": 1e295, "noise": 0.1}
+    tiny = random_feature_risk([1e300, 1e299, 1e-300], [1, 2, 3], **arguments)
+    zero = random_feature_risk([1e300, 1e299, 0], [1, 2, 3], **arguments)
+    assert tiny.test == zero.test
+
+
+@pytest.mark.parametrize(("largest", "ridge"), [(1e-300, 1e9), (1e200, 1e-150), (1e-323, 1.0)])
+def test_a_ridge_beyond_double_precision_says_so(largest, ridge):
+    with pytest.raises(ValueError, match=r"ridge is .* times that eigenvalue"):
+        random_feature_risk([largest], [1.0], samples=3, features=4, ridge=ridge)
+
+
 def test_multiplicities():
     levels, counts = np.array([1, 0.3, 0.01]), np.array([1, 20, 400])
     arguments = {"samples": 50, "features": 80, "ridge": 0.1, "noise": 0.2}
@@ -464,6 +501,15 @@ def test_a_very_wide_linear_layer_changes_nothing():
     kernel = kernel_ridge_risk(spectrum / 30, power, **arguments)
     assert deep.test == pytest.approx(kernel.test, rel=1e-6)
     assert deep.learned[0] == pytest.approx((spectrum / 30 / (spectrum / 30 + kernel.kappa)).sum())
+
+
+@pytest.mark.parametrize("scale", [1e-40, 1e-100, 1e60])
+def test_deep_linear_layers_do_not_know_the_unit_of_the_inputs(scale):
+    spectrum, power = np.linspace(0.3, 2, 30), np.ones(30) / 30
+    arguments = {"widths": [50, 40], "activation": "linear", "samples": 40, "noise": 0.1}
+    here = module.deep_feature_risk(spectrum, power, ridge=0.5, **arguments)
+    there = module.deep_feature_risk(scale * spectrum, power, ridge=scale * 0.5, **arguments)
+    assert there.test == pytest.approx(here.test, rel=1e-9)
 
 
 def deep_matrices(spectrum, widths, layers, seed):

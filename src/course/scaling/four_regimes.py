@@ -149,7 +149,11 @@ def resolution_scale(eigenvalues, size: int) -> float:
     high = math.log(positive.sum() / size) + 1e-9
 
     def excess(log_scale: float) -> float:
-        return float((positive / (positive + math.exp(log_scale))).sum()) - size
+        # modes above the scale are counted, and what they miss is summed: no cancellation
+        scale = math.exp(log_scale)
+        above = positive > scale
+        part = np.where(above, -scale, positive) / (positive + scale)
+        return float(part.sum()) + int(above.sum()) - size
 
     return math.exp(optimize.brentq(excess, low, high, xtol=1e-13, rtol=1e-14))
 
@@ -219,9 +223,10 @@ def ridgeless_loss(
     gap = abs(samples - features) - 1
     if features < samples:
         return (once + noise) * (1 + features / gap)
-    overlap = float(((1 - missed) ** 2).sum())
+    learned = eigenvalues / (eigenvalues + scale)
+    spread = float((learned * missed).sum())  # size - q, because what is learned sums to size
     twice = float(missed**2 @ target)
-    return size / (size - overlap) * (twice + noise) + size / gap * (once + noise)
+    return size / spread * (twice + noise) + size / gap * (once + noise)
 
 
 def _resolved(loss: float, total: float) -> float:
@@ -507,7 +512,8 @@ def fit_power_law(
     Seeds are resampled whole, with all their points, so that points which share a seed may be
     correlated. Intervals are expanded percentile intervals: quantiles of the bootstrap at
     :math:`\Phi(\mp\sqrt{s/(s-1)}\,t)` for :math:`s` seeds and Student's :math:`t`; the plain
-    percentile interval is too narrow for few seeds.
+    percentile interval is too narrow for few seeds. An interval of 95 % then covers 93 to 94 % with
+    eight seeds and 89 % with five.
 
     Parameters
     ----------

@@ -44,6 +44,10 @@ STEPS = 200
 """Bisection alone needs fewer; a solver that takes more raises."""
 STEP_TOLERANCE = 1e-13
 """The root is found when a Newton step changes the effective ridge by this relative amount."""
+BLURRED = 1e-6
+"""Where z falls by less than this part of itself over a factor e, rounding is kept out of it."""
+SMALLEST, LARGEST = 1e-300, 1e301
+"""A positive ridge, in units of the largest eigenvalue, beyond which products overflow."""
 
 
 class _Sums(NamedTuple):
@@ -69,7 +73,41 @@ class _Task(NamedTuple):
         return float(self.multiplicities.sum())
 
 
-def _sums(gamma: np.ndarray, task: _Task, *, target: bool = True) -> _Sums:
+class _Count(NamedTuple):
+    """z - q, and two parts of z: whole modes and the rest."""
+
+    spread: np.ndarray
+    whole: np.ndarray
+    rest: np.ndarray
+
+
+def _count(gamma: np.ndarray, task: _Task, *, exact: bool) -> _Count:
+    """Modes learned; if ``exact``, those above gamma are whole, and what they miss is in the rest.
+
+    The rest is then a sum of small terms, which keeps its digits. Otherwise it is zero.
+    """
+    out = np.zeros((3, len(gamma)))
+    for start in range(0, len(task.eigenvalues), BLOCK_MODES):
+        block = slice(start, start + BLOCK_MODES)
+        values, weights = task.eigenvalues[block], task.multiplicities[block]
+        rows = max(1, BLOCK_ENTRIES // len(values))
+        for first in range(0, len(gamma), rows):
+            some = slice(first, first + rows)
+            missed = 1 / (values + gamma[some, None])
+            learned = values * missed
+            missed *= gamma[some, None]
+            if exact:
+                above = values > gamma[some, None]
+                out[1, some] += above @ weights
+                out[2, some] += np.where(above, -missed, learned) @ weights
+            else:
+                out[1, some] += learned @ weights
+            learned *= missed
+            out[0, some] += learned @ weights
+    return _Count(*out)
+
+
+def _sums(gamma: np.ndarray, task: _Task) -> _Sums:
     """Sums over modes for each entry of ``gamma``, an array of any shape."""
     flat = gamma.ravel()
     out = np.zeros((4, len(flat)))
@@ -85,10 +123,9 @@ def _sums(gamma: np.ndarray, task: _Task, *, target: bool = True) -> _Sums:
             out[0, some] += learned @ weights
             learned *= missed
             out[1, some] += learned @ weights
-            if target:
-                out[2, some] += missed @ task.coefficients[block]
-                missed *= missed
-                out[3, some] += missed @ task.coefficients[block]
+            out[2, some] += missed @ task.coefficients[block]
+            missed *= missed
+            out[3, some] += missed @ task.coefficients[block]
     out[2:] += task.unlearnable
     return _Sums(*out.reshape(4, *gamma.shape))
 
@@ -97,12 +134,13 @@ def _task(eigenvalues, coefficients, multiplicities=None) -> _Task:
     values, power, weights = checked_modes(eigenvalues, coefficients, multiplicities)
     if weights is None:
         weights = np.ones(len(values))
+    scale = float(values.max(initial=0.0)) or 1.0
+    values = values / scale  # what underflows beside the largest one counts as zero
     positive = values > 0
     lost = float(power[~positive].sum())
     if not positive.all():
         values, weights, power = values[positive], weights[positive], power[positive]
-    scale = float(values.max(initial=0.0)) or 1.0
-    return _Task(values / scale, weights, power, lost, scale)
+    return _Task(values, weights, power, lost, scale)
 
 
 def _settings(**values) -> tuple[tuple[int, ...], list[np.ndarray]]:
@@ -144,8 +182,25 @@ def _check_ridgeless(samples, features, ridge, modes: float) -> None:
         )
 
 
+def _scaled_ridge(ridge: np.ndarray, scale: float) -> np.ndarray:
+    """The ridge in units of the largest eigenvalue."""
+    with np.errstate(over="ignore"):
+        scaled = ridge / scale
+    bad = (ridge > 0) & ~((scaled >= SMALLEST) & (scaled <= LARGEST))
+    if bad.any():
+        raise ValueError(
+            f"ridge is {ridge[bad][0]:g} with a largest eigenvalue of {scale:g}; allowed are 0 and "
+            f"{SMALLEST:g} to {LARGEST:g} times that eigenvalue: beyond, sums over the modes leave "
+            "the range of double precision"
+        )
+    return scaled
+
+
 def _gaps(gamma, samples, features, ridge):
-    """N - z and 1 - z/n from (N - z)(n - z) = n delta / gamma, and the slope of z in log gamma."""
+    """N - z and 1 - z/n from (N - z)(n - z) = n delta / gamma; min(N, n) - z, and z's slope.
+
+    The slope is in log gamma.
+    """
     ratio = ridge / gamma
     finite = np.isfinite(features)
     width = np.where(finite, features, 1.0)
@@ -157,14 +212,17 @@ def _gaps(gamma, samples, features, ridge):
     return (
         np.where(finite, np.where(few, small, large), ratio),
         np.where(finite, np.where(few, large, small) / width, 1.0),
+        np.where(finite, small, ratio),
         np.where(finite, slope, ratio),
     )
 
 
-def _solve(task: _Task, samples, features, ridge) -> np.ndarray:
+def _solve(task: _Task, samples, features, ridge, *, exact: bool = False) -> np.ndarray:
     """The effective ridge of each setting: safeguarded Newton steps on log z - log zeta.
 
-    zeta, the value that z must have at the root, rises with gamma and z falls: one crossing.
+    zeta, the value that z must have at the root, rises with gamma and z falls: one crossing. Behind
+    a wide gap in the spectrum both stay close to min(N, n), where rounding hides the crossing;
+    there the root is sought once more, with differences that keep their digits.
     """
     if not task.modes:
         return ridge / samples
@@ -176,17 +234,19 @@ def _solve(task: _Task, samples, features, ridge) -> np.ndarray:
         low = np.maximum(np.log(ridge / samples), room)
     high = np.maximum(high, low) + 1e-9
     x = np.clip(np.log(total / fewest), low, high)
-    step, active = high - low, np.arange(len(x))
+    step, active, sharp = high - low, np.arange(len(x)), np.ones(len(x), dtype=bool)
     for _ in range(STEPS):
         gamma = np.exp(x[active])
-        z, spread, *_ = _sums(gamma, task, target=False)
-        free, _, slope = _gaps(gamma, samples[active], features[active], ridge[active])
-        zeta = samples[active] - free
-        above = z > zeta  # the root lies at larger gamma
+        spread, whole, rest = _count(gamma, task, exact=exact)
+        _, _, free, slope = _gaps(gamma, samples[active], features[active], ridge[active])
+        z, zeta = whole + rest, fewest[active] - free
+        difference = (whole - fewest[active]) + rest + free
+        above = difference > 0  # the root lies at larger gamma
+        sharp[active] = exact | (spread + slope > BLURRED * z)
         low[active] = np.where(above, x[active], low[active])
         high[active] = np.where(above, high[active], x[active])
         with np.errstate(divide="ignore", invalid="ignore"):
-            newton = x[active] + (np.log(z) - np.log(zeta)) / (spread / z + slope / zeta)
+            newton = x[active] + np.log1p(difference / zeta) / (spread / z + slope / zeta)
         middle = (low[active] + high[active]) / 2
         good = (newton > low[active]) & (newton < high[active])
         good &= (zeta > z / 8) & (np.abs(newton - x[active]) < step[active] / 2)
@@ -195,7 +255,11 @@ def _solve(task: _Task, samples, features, ridge) -> np.ndarray:
         x[active] = new
         active = active[step[active] > STEP_TOLERANCE * np.maximum(1, np.abs(x[active]))]
         if not len(active):
-            return np.exp(x)
+            gamma, some = np.exp(x), ~sharp
+            if some.any():
+                chosen = samples[some], features[some], ridge[some]
+                gamma[some] = _solve(task, *chosen, exact=True)
+            return gamma
     raise RuntimeError(
         f"the effective ridge was not found in {STEPS} steps for samples={samples[active[0]]:g}, "
         f"features={features[active[0]]:g}, ridge={ridge[active[0]]:g}"
@@ -316,10 +380,10 @@ def random_feature_risk(
         samples=samples, features=features, ridge=ridge, noise=noise
     )
     _check_ridgeless(samples, features, ridge, task.modes)
-    scaled = ridge / task.scale
+    scaled = _scaled_ridge(ridge, task.scale)
     gamma = _solve(task, samples, features, scaled)
     sums = _sums(gamma, task)
-    free_samples, free_features, _ = _gaps(gamma, samples, features, scaled)
+    free_samples, free_features, _, _ = _gaps(gamma, samples, features, scaled)
     overfitting, test = _risk(sums, free_samples, free_features, samples, features, noise)
     return RandomFeatureRisk(
         gamma=_shaped(gamma * task.scale, shape),
@@ -823,7 +887,8 @@ def deep_feature_risk(
         rows = _climb(log_ridge, spectrum, widths, layers)
         return -np.inf if rows is None else rows[-1, 0] * (samples - rows[-1, 2]) - wanted
 
-    low, high = -60.0, 0.0
+    high = float(np.log(spectrum.max()))
+    low = high - 60.0
     while excess(high) < 0:
         high += 2.0
     for _ in range(STEPS):

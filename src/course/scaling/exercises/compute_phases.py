@@ -58,12 +58,19 @@ def _without_guard(eigenvalues, learning_rate, batch):
     ).sum()
 
 
+def _guard_without_batch(eigenvalues, learning_rate, batch):
+    if (learning_rate * eigenvalues >= 1).any():
+        return math.inf
+    return _without_guard(eigenvalues, learning_rate, batch)
+
+
 @checker(
     "scaling.14",
     wrong=[
         (lambda eigenvalues, learning_rate, batch: learning_rate * eigenvalues.sum() / 2, "small"),
         (_without_batch, "batch"),
         (_without_guard, "grows by itself"),
+        (_guard_without_batch, "batch=4"),
     ],
 )
 def _kernel_sum(answer) -> Verdict:
@@ -87,12 +94,13 @@ def _kernel_sum(answer) -> Verdict:
         if close(value, kernel_norm(spectrum, rate, batch=1), 1e-6):
             return Verdict.wrong(f"{where}: that ignores the batch size")
         return Verdict.wrong(f"{where}. Sum the geometric series of each mode")
-    value = answer(np.array([1.5, 0.1]), 0.8, 1)
-    if not (np.ndim(value) == 0 and math.isinf(float(value)) and float(value) > 0):
-        return Verdict.wrong(
-            f"at eigenvalues 1.5 and 0.1, learning_rate=0.8, batch=1 you return {value}; the first "
-            "mode grows by itself, so that the sum is infinite"
-        )
+    for batch, rate in ((1, 0.8), (4, 0.4)):
+        value = answer(np.array([1.5, 0.1]), rate, batch)
+        if not (np.ndim(value) == 0 and math.isinf(float(value)) and float(value) > 0):
+            return Verdict.wrong(
+                f"at eigenvalues 1.5 and 0.1, learning_rate={rate}, batch={batch} you return "
+                f"{value}; the first mode grows by itself, so that the sum is infinite"
+            )
     return Verdict.right("agrees with the series added term by term, and sees the runaway mode")
 
 

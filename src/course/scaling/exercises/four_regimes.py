@@ -50,32 +50,34 @@ def _price(answer) -> Verdict:
         (lambda n, epsilon: n + math.ceil(n / epsilon), "one sample short"),
         (lambda n, epsilon: 1 + n + n / epsilon, "whole number"),
         (lambda n, epsilon: 10 * math.ceil(n / epsilon), "fewer would do"),
+        (lambda n, epsilon: n + 2 + math.floor(n / epsilon), "fewer would do"),
     ],
 )
 def _samples_needed(answer) -> Verdict:
     eigenvalues = power_law_spectrum(0.7, 60)
-    for features, epsilon in ((7, 0.3), (16, 0.75), (30, 0.011), (5, 0.13)):
+    for features, epsilon in ((7, 0.3), (16, 0.75), (30, 0.011), (5, 0.13), (16, 0.5)):
         value = answer(features, epsilon)
         where = f"for n={features}, epsilon={epsilon} you return {value}"
         if value != math.ceil(value):
             return Verdict.wrong(f"{where}: round up to a whole number")
         value, limit = int(value), ridgeless_loss(eigenvalues, samples=math.inf, features=features)
+        allowed = epsilon * (1 + 1e-9)  # for a whole n/epsilon, rounding must not decide
 
         def excess(samples, features=features, limit=limit):
             if samples <= features + 1:
                 return math.inf
             return ridgeless_loss(eigenvalues, samples=samples, features=features) / limit - 1
 
-        if excess(value) > epsilon:
+        if excess(value) > allowed:
             if value == features + math.ceil(features / epsilon):
                 return Verdict.wrong(f"{where}: one sample short; the surplus is N − n − 1")
             return Verdict.wrong(
                 f"{where}, where the loss is {excess(value):.4g} above its limit: it is the "
                 "surplus N − n − 1 that must be n/epsilon"
             )
-        if excess(value - 1) <= epsilon:
+        if excess(value - 1) <= allowed:
             return Verdict.wrong(f"{where}: enough, but fewer would do")
-    return Verdict.right("the smallest number, tested on the loss itself for four students")
+    return Verdict.right("the smallest number, tested on the loss itself for five students")
 
 
 @checker(
