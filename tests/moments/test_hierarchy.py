@@ -923,3 +923,54 @@ def test_linear_hierarchy_equals_the_matrix_exponential():
     expected = linalg.expm(1.3 * whole) @ [1, 4, 16]
     path = equations.close("normal").solve([1.3], [4])
     assert_allclose(path.moments[0], expected[1:], rtol=1e-9)
+
+
+@pytest.mark.parametrize("volume", [1e8, 1e13, 1e16])
+def test_small_variances_of_large_counts_are_not_lost(volume):
+    path = moment_equations(dimerisation(volume), 2).close("normal").solve([0.0, 30.0])
+    assert_allclose(path.variance[:, 0] / volume, [0, 0.75], atol=1e-7)
+    assert path.moments[0].tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("closure", ["normal", "lognormal"])
+def test_covariances_are_those_of_the_raw_moments(closure):
+    binding = network("0 -> A", "A + B -> C", "0 -> B", "C -> 0", rates=[2, 1, 3, 1])
+    system = moment_equations(binding, 3).close(closure)
+    path = system.solve([0.0, 0.4], {"A": 3, "B": 2, "C": 1})
+    for i, j, powers in ((0, 1, (1, 1, 0)), (1, 2, (0, 1, 1)), (2, 2, (0, 0, 2))):
+        expected = path.moment(powers) - path.mean[:, i] * path.mean[:, j]
+        assert_allclose(path.covariance[:, i, j], expected, atol=1e-9)
+
+
+@pytest.mark.parametrize("closure", ["lognormal", "derivative_matching", "gamma"])
+@pytest.mark.parametrize("volume", [40.0, 1000.0])
+def test_steady_states_that_the_equations_run_to_are_in_the_list(closure, volume):
+    system = moment_equations(schloegl(volume), 2).close(closure)
+    states = system.steady_states()
+    assert states.complete
+    for start in (0.5, 3.0):
+        end = system.solve([200.0], [start * volume]).moments[-1]
+        assert min(np.abs(state.moments / end - 1).max() for state in states) < 1e-4
+
+
+@pytest.mark.parametrize("order", [2, 3, 4])
+@pytest.mark.parametrize("volume", [7.0, 100.0])
+def test_a_linear_closure_has_one_steady_state(order, volume):
+    system = moment_equations(dimerisation(volume), order).close("zero")
+    (state,) = states = system.steady_states()
+    assert states.complete
+    exact = np.linalg.solve(system.equations.matrix, -system.equations.constant)
+    assert_allclose(state.moments, exact, rtol=1e-6)
+
+
+def test_steady_states_of_a_high_order_with_divisions_are_searched_without_failure():
+    states = moment_equations(dimerisation(1.0), 4).close("derivative_matching").steady_states()
+    assert len(states)
+
+
+def test_number_of_steady_states_does_not_depend_on_the_units():
+    numbers = [
+        len(moment_equations(dimerisation(volume), 4).close("normal").steady_states())
+        for volume in (20.0, 100.0)
+    ]
+    assert numbers == [5, 5]

@@ -130,6 +130,8 @@ def test_arrays_are_read_only():
     [
         ({"reactions": []}, "reactions is"),
         ({"reactions": "A -> B"}, "reactions is"),
+        ({"reactions": None}, "reactions is"),
+        ({"reactions": 3}, "reactions is"),
         ({"reactions": ["A = B"]}, "one arrow"),
         ({"reactions": ["A <-> B"]}, "reversible"),
         ({"reactions": ["A -> B -> C"]}, "one arrow"),
@@ -401,6 +403,18 @@ def test_telegraph_has_the_moments_of_the_reference():
     assert law @ counts == pytest.approx(5.0, abs=1e-10)
     assert law @ (counts - 5.0) ** 2 == pytest.approx(30.0, abs=1e-9)
     assert law[0] == pytest.approx(0.24909602, abs=5e-9)
+
+
+@pytest.mark.parametrize("parameters", [(0.5, 1.5, 601.0), (3.0, 0.2, 2000.0)])
+def test_telegraph_of_a_strong_gene_stays_finite(parameters):
+    on, off, production = parameters
+    counts = np.arange(int(production + 12 * production**0.5))
+    law = telegraph_distribution(counts, on=on, off=off, production=production)
+    mean = production * on / (on + off)
+    spread = mean + mean * production * off / ((on + off) * (on + off + 1))
+    np.testing.assert_allclose(law.sum(), 1, atol=1e-9)
+    np.testing.assert_allclose(law @ counts, mean, rtol=1e-9)
+    np.testing.assert_allclose(law @ (counts - mean) ** 2, spread, rtol=1e-8)
 
 
 def test_dimerisation_has_the_moments_of_the_reference_and_is_stationary():

@@ -408,3 +408,15 @@ def test_bad_projections_are_refused(arguments, words):
     good = {"limits": 60} | arguments
     with pytest.raises(ValueError, match=words):
         BIRTH_DEATH.finite_state_projection(good.pop("limits"), **good)
+
+
+def test_extinction_that_may_never_come_is_no_steady_state():
+    explosive = ReactionNetwork(["A -> 2 A", "A -> 0"], rates=[2.0, 1.0])
+    with pytest.raises(TruncationError):
+        explosive.finite_state_projection(40, start={"A": 5}, certify=False)
+    escapes = explosive.finite_state_projection(
+        40, start={"A": 5}, certify=False, tolerance=math.inf
+    )
+    assert escapes.error_bound == pytest.approx(2 * (1 - 0.5**5), rel=1e-6)  # gambler's ruin
+    doomed = ReactionNetwork(["A -> 2 A", "A -> 0"], rates=[1.0, 2.0])
+    assert doomed.finite_state_projection(40, start={"A": 5}, certify=False).mean[0] == 0

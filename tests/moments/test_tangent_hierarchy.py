@@ -231,6 +231,7 @@ TENSORS = tangent_tensors((V, W), X, order=3, activation="tanh")
         (lambda: tangent_tensors((V, W), X, order=9, activation="tanh"), "2 to 8"),
         (lambda: tangent_tensors((V, W), X, order=2, activation="relu"), "activation"),
         (lambda: tangent_tensors((V, W), [[1.0]], order=2, activation="tanh"), "x has shape"),
+        (lambda: tangent_tensors((V, W), np.inf * X, order=2, activation="tanh"), "x contains"),
         (lambda: tangent_tensors((V, W[:, :3]), X, order=2, activation="tanh"), "shapes"),
         (lambda: tangent_tensors(V, X, order=2, activation="tanh"), "pair"),
         (lambda: truncated_flow(TENSORS, Y, time=1.0, order=4), "2 to 3"),

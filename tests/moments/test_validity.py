@@ -107,6 +107,12 @@ def test_threshold_of_the_monostable_network():
     assert report.alarms == ()
 
 
+def test_second_window_of_the_monostable_network_from_one_molecule():
+    empty, one = (validity(PAIRS, "normal", [0.1, 0.5], start=[n], checks=PHYSICAL) for n in (0, 1))
+    assert empty.raised("finite").tolist() == [0.1, 0.5]
+    assert {alarm.volume for alarm in one.alarms} == {0.5}
+
+
 def test_physical_and_in_agreement_and_wrong():
     report = validity(SCHLOEGL, "normal", [19.0])
     assert raised(report) == {"distance"}
@@ -285,6 +291,7 @@ def test_relative_deviation():
         ((PAIRS, "normal", [np.nan]), {}, "volumes"),
         ((PAIRS, "normal", [1.0]), {"order": 1}, "order is 1"),
         ((PAIRS, "normal", [1.0]), {"checks": ("sign",)}, "checks is 'sign'"),
+        ((PAIRS, "normal", [1.0]), {"checks": ()}, "checks is empty"),
         ((PAIRS, "normal", [1.0]), {"tolerance": 0}, "tolerance is 0"),
         ((PAIRS, "normal", [1.0]), {"max_states": 0}, "max_states is 0"),
         ((PAIRS, "normal", [1.0]), {"rng": 1}, "rng is 1"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,7 +15,7 @@ from scipy import integrate, linalg
 from course import validate
 from course.moments import laurent
 from course.moments.closures import (
-    POLYNOMIAL,
+    IN_CUMULANTS,
     Powers,
     binomial,
     closing_moments,
@@ -200,21 +200,12 @@ def cumulants_from_moments(moments: np.ndarray, indices: tuple[Powers, ...]) -> 
     return np.array([cumulants[index] for index in indices])
 
 
-def _covariances(moments: np.ndarray, indices: tuple[Powers, ...]) -> np.ndarray:
-    """Covariances from raw moments of shape (..., moments)."""
-    species, place = len(indices[0]), {powers: k for k, powers in enumerate(indices)}
-    unit = np.eye(species, dtype=int)
-    columns = [[place[tuple((unit[a] + unit[b]).tolist())] for b in range(species)]
-               for a in range(species)]  # fmt: skip
-    mean = moments[..., :species]
-    return moments[..., columns] - mean[..., :, None] * mean[..., None, :]
-
-
 class _Moments:
     """What a path and a steady state offer alike: both hold raw moments on the last axis."""
 
     moments: np.ndarray
     indices: tuple[Powers, ...]
+    cumulants: np.ndarray | None
 
     @property
     def mean(self) -> np.ndarray:
@@ -226,7 +217,14 @@ class _Moments:
         """Covariances, shape (..., species, species); a ``ValueError`` at order 1."""
         if max(map(sum, self.indices)) < 2:
             raise ValueError("order is 1; covariances are moments of order 2")
-        return _covariances(self.moments, self.indices)
+        species, place = len(self.indices[0]), {powers: k for k, powers in enumerate(self.indices)}
+        unit = np.eye(species, dtype=int)
+        columns = [[place[tuple((unit[a] + unit[b]).tolist())] for b in range(species)]
+                   for a in range(species)]  # fmt: skip
+        if self.cumulants is not None:
+            return self.cumulants[..., columns]
+        mean = self.mean
+        return self.moments[..., columns] - mean[..., :, None] * mean[..., None, :]
 
     @property
     def variance(self) -> np.ndarray:
@@ -256,6 +254,8 @@ class MomentPath(_Moments):
         The first moments on the way that no law can have.
     divergence : Divergence or None
         Why the integration stopped early (only with ``allow_divergence=True``).
+    cumulants : numpy.ndarray or None
+        Of the same powers, where these were integrated. The covariances are among them.
     """
 
     times: np.ndarray
@@ -263,6 +263,7 @@ class MomentPath(_Moments):
     indices: tuple[Powers, ...]
     unphysical: Unphysical | None
     divergence: Divergence | None
+    cumulants: np.ndarray | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -279,12 +280,15 @@ class SteadyState(_Moments):
         Of the Jacobian, conserved directions left out; the largest real part first.
     unphysical : tuple of str
         Why no law has these moments; empty for a physical state.
+    cumulants : numpy.ndarray or None
+        Of the same powers, where these were solved for. The covariances are among them.
     """
 
     moments: np.ndarray
     indices: tuple[Powers, ...]
     eigenvalues: np.ndarray
     unphysical: tuple[str, ...]
+    cumulants: np.ndarray | None = field(default=None, repr=False)
 
     @property
     def stable(self) -> bool:
@@ -306,7 +310,8 @@ class SteadyStates:
     states : tuple of SteadyState
     complete : bool
         True if the list is complete: each path of two homotopies was followed to its end, and both
-        gave the same states. False for a search from many starts, which can miss some.
+        gave the same states. (States 1e8 times as large as what makes all coefficients of order
+        one count as infinite.) False for a search from many starts, which can miss some.
     """
 
     states: tuple[SteadyState, ...]
@@ -419,7 +424,8 @@ class ClosedSystem:
     ) -> MomentPath:
         """Integrate the closed equations, in cumulants where they are polynomials of these.
 
-        Cumulants keep small variances of large counts, which cancel in raw moments.
+        Cumulants keep small variances of large counts, which cancel in raw moments: the other
+        closures lose the variance of counts beyond some 1e12.
 
         Parameters
         ----------
@@ -460,8 +466,10 @@ class ClosedSystem:
                 f"{divergence.time:.6g}: {divergence.reason}",
                 divergence,
             )
-        values = np.array(rows).reshape(len(rows), len(self.indices))
-        return MomentPath(times[:reached], values, self.indices, wrong, divergence)
+        points = np.array(rows).reshape(len(rows), len(self.indices))
+        values = np.array([self._flow.moments(point) for point in rows]).reshape(points.shape)
+        cumulants = points if self.closure in IN_CUMULANTS else None
+        return MomentPath(times[:reached], values, self.indices, wrong, divergence, cumulants)
 
     def _counts(self, start) -> np.ndarray:
         species = self.equations.species
@@ -519,21 +527,21 @@ class ClosedSystem:
         return np.abs(moments) ** (1 / orders)
 
     def _integrate(self, times, first, rtol, exactly_known):
-        """Times reached, their moments, the first unphysical moments, and why it stopped."""
+        """Times reached, the points there, the first unphysical moments, and why it stopped."""
         species, rows, wrong = self.equations.species, [], None
         reached = 0
+        flow, broken = self._flow, []
+        point = first.copy()
+        if self.closure in IN_CUMULANTS:
+            point = cumulants_from_moments(first, self.indices)
+            if exactly_known:
+                point[len(species) :] = 0.0
         while reached < len(times) and times[reached] == 0:
-            rows.append(first)
+            rows.append(point.copy())
             reached += 1
         if reached == len(times):
             return reached, rows, None, None
         limit = RUNAWAY * max(1.0, self.equations.network.volume, self._sizes(first).max())
-        flow, broken = self._flow, []
-        point = first.copy()
-        if self.closure in POLYNOMIAL:
-            point = cumulants_from_moments(first, self.indices)
-            if exactly_known:
-                point[len(species) :] = 0.0
 
         def rate(_, point):
             values = flow.rate(point)
@@ -565,7 +573,7 @@ class ClosedSystem:
                     wrong = Unphysical(float(now), reasons) if reasons else None
                 dense = solver.dense_output()
                 while reached < len(times) and times[reached] <= now:
-                    rows.append(flow.moments(dense(times[reached])))
+                    rows.append(dense(times[reached]))
                     reached += 1
                 if reached == len(times):
                     return reached, rows, wrong, None
@@ -589,7 +597,7 @@ class ClosedSystem:
     @cached_property
     def _flow(self) -> _Flow:
         """Compiled equations in the coordinates of ``_rest``."""
-        if self.closure not in POLYNOMIAL:
+        if self.closure not in IN_CUMULANTS:
             return _Flow(self.derivative, self.jacobian, np.asarray)
         rates = Compiled(self._rest.equations, len(self.indices))
         moments = Compiled(self._rest.moments, len(self.indices))
@@ -601,7 +609,7 @@ class ClosedSystem:
     def _rest(self) -> _Rest:
         """The equations at rest: in cumulants where they are polynomial, else in moments."""
         exact, count = self.equations, len(self.indices)
-        if self.closure in POLYNOMIAL:
+        if self.closure in IN_CUMULANTS:
             form = cumulant_form(self.closure, self.indices, exact.terms)
             rows = []
             for reactions in form.rates:
@@ -658,7 +666,8 @@ class ClosedSystem:
         order = np.lexsort((eigenvalues.imag, -eigenvalues.real))
         moments = reduced.moments(point)
         reasons = unphysical(moments, self.indices, self.equations.species)
-        return SteadyState(moments, self.indices, eigenvalues[order], reasons)
+        cumulants = reduced.coordinates(point) if self.closure in IN_CUMULANTS else None
+        return SteadyState(moments, self.indices, eigenvalues[order], reasons, cumulants)
 
 
 class _Flow(NamedTuple):
@@ -770,7 +779,7 @@ class _Reduced:
             )
         counts = system._counts(start)
         first = deterministic_moments(counts, system.indices)
-        if system.closure in POLYNOMIAL:
+        if system.closure in IN_CUMULANTS:
             first[len(counts) :] = 0.0  # the cumulants of a state that is known
         return self.kernel @ (first / self.scale)
 
@@ -831,7 +840,11 @@ class _Reduced:
 
     def moments(self, z: np.ndarray) -> np.ndarray:
         """Raw moments at a point."""
-        return self.raw.values(self.scale * (self.origin + self.directions @ z))
+        return self.raw.values(self.coordinates(z))
+
+    def coordinates(self, z: np.ndarray) -> np.ndarray:
+        """Cumulants or moments, in which the equations are written, at a point."""
+        return self.scale * (self.origin + self.directions @ z)
 
     def eigenvalues(self, z: np.ndarray) -> np.ndarray:
         """Of the Jacobian at a point, conserved directions left out."""
@@ -885,7 +898,7 @@ class _Reduced:
         starts = []
         for _ in range(NEWTON_STARTS):
             mean = rng.uniform(-3, 3, species)
-            if self.system.closure in POLYNOMIAL:
+            if self.system.closure in IN_CUMULANTS:
                 point = np.exp(indices @ mean) * rng.uniform(-1, 1, len(indices))
                 single = indices.max(axis=1) == orders
                 point = np.where(single, np.abs(point), point) * np.exp(

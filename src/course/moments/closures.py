@@ -325,6 +325,9 @@ class _InCumulants:
 POLYNOMIAL = ("zero", "normal", "poisson", "central")
 """Closures that divide by nothing."""
 
+IN_CUMULANTS = ("normal", "poisson", "central")
+"""Those that are solved in cumulants; with ``zero`` the raw moments obey linear equations."""
+
 
 def cumulant_form(
     closure: str, indices: Sequence[Powers], terms: Sequence[Sequence[Mapping[Powers, int]]]

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -115,7 +115,8 @@ class ReactionNetwork:
         convention: str = "falling",
         species: Sequence[str] | None = None,
     ):
-        if isinstance(reactions, str) or not len(reactions):
+        listed = isinstance(reactions, Iterable) and not isinstance(reactions, str)
+        if not listed or not (reactions := list(reactions)):
             raise ValueError(
                 f"reactions is {reactions!r}; allowed is a sequence of one string or more such as "
                 "'2 A + B -> C'"
@@ -811,7 +812,20 @@ def telegraph_distribution(counts, *, on: float, off: float, production: float) 
     log += special.gammaln(alpha + n) - special.gammaln(alpha)
     log += special.gammaln(total) - special.gammaln(total + n)
     # Kummer: 1F1(a; c; -x) = exp(-x) 1F1(c - a; c; x), a sum of positive terms
-    return np.exp(log - rho) * special.hyp1f1(beta, total + n, rho)
+    if rho <= 600:
+        return np.exp(log - rho) * special.hyp1f1(beta, total + n, rho)
+    log_sums = [_log_kummer(beta, total + count, rho) for count in n.ravel().tolist()]
+    return np.exp(log - rho + np.reshape(log_sums, n.shape))
+
+
+def _log_kummer(a: float, c: float, x: float) -> float:
+    """Logarithm of 1F1(a; c; x) for 0 < a < c and x > 0, which overflows beyond x = 700.
+
+    Its terms are positive, and beyond the power x they fall at least as fast as those of exp(x).
+    """
+    k = np.arange(int(x + 10 * math.sqrt(x)) + 60)
+    logs = np.cumsum(np.log((a + k) / (c + k) * x / (k + 1)))
+    return float(special.logsumexp(np.append(logs, 0.0)))
 
 
 def dimerisation_distribution(

@@ -56,7 +56,9 @@ class Projection:
     error_bound : numpy.ndarray or float
         Bound on :math:`\sum_n|P(n)-p(n)|` over *all* states, at each time or at steady state, but
         for rounding. In time it is the loss itself, and exact. With ``certify=False`` it is
-        no bound but an estimate, the distance from the law within limits a quarter wider.
+        no bound but an estimate, the distance from the law within limits a quarter wider; where
+        all paths can end, in extinction say, not less than twice the probability to leave these
+        limits before.
     lower, upper : numpy.ndarray or None
         At steady state: bounds on the probability of each state, given that it is kept.
     outside : float or None
@@ -221,7 +223,20 @@ def _compared(network, result: Projection, wider, largest, origin, max_states) -
     for state, value in zip(box.states[common], other.probabilities[common], strict=True):
         inside[place[state.tobytes()]] = value
     distance = float(np.abs(inside - result.probabilities).sum() + 1 - inside.sum())
-    return replace(result, error_bound=max(distance, 0.0))
+    return replace(result, error_bound=max(distance, 2 * _escape(box, origin), 0.0))
+
+
+def _escape(box: _Box, origin: np.ndarray) -> float:
+    """Probability to leave the limits before states that are never left, such as extinction."""
+    final = np.concatenate(_final_classes(box))
+    passing = np.ones(len(box.states), dtype=bool)
+    passing[final] = False
+    if box.outflow[final].any() or not passing[(box.states == origin).all(axis=1)].any():
+        return 0.0
+    kept = np.flatnonzero(passing)
+    inside = box.generator[kept][:, kept].T.tocsc()
+    leaves = splu(inside).solve(-box.outflow[kept])
+    return float(leaves[(box.states[kept] == origin).all(axis=1)][0])
 
 
 def _excess(result: Projection, tolerance: float) -> str:

@@ -16,9 +16,20 @@ import numpy as np
 
 __all__ = ["Ends", "continuation"]
 
-SMALLEST_STEP, INFINITY, MAX_ROUNDS = 1e-9, 1e6, 4000
-LATE, GROWTH = 1e-4, 1.5
-"""A path that grows by this factor while 1 - s falls from LATE to SMALLEST_STEP has no end."""
+SLOWEST, FASTEST, MAX_ROUNDS = 1e-7, 2.0, 4000
+"""Paths are followed in -ln(1 - s), by steps between these two."""
+
+FAR, INFINITY = 1e6, 1e8
+"""Sizes: a path that gets stuck beyond the first, or is beyond the second, has no end."""
+
+JUMP, AGAIN = 0.1, 0.01
+"""A jump to s = 1 is tried from this 1 - s on, and once more each time it has fallen so far."""
+
+LATE, LAST, GROWTH = 1e-50, 1e-60, 1.5
+"""A path that grows by this factor while 1 - s falls from LATE to LAST has no end.
+
+An end at the distance R is not seen before 1 - s is below R to the power of minus the degree.
+"""
 
 
 class Ends(NamedTuple):
@@ -46,7 +57,7 @@ def _solve(matrices: np.ndarray, right: np.ndarray) -> np.ndarray:
     except np.linalg.LinAlgError:
         result = np.full_like(right, np.inf)
         for number, (matrix, vector) in enumerate(zip(matrices, right, strict=True)):
-            if np.linalg.matrix_rank(matrix) == len(vector):
+            if np.isfinite(matrix).all() and np.linalg.matrix_rank(matrix) == len(vector):
                 result[number] = np.linalg.solve(matrix, vector)
         return result
 
@@ -80,22 +91,23 @@ def continuation(
     """
     degrees = np.asarray(degrees)
     z = _starts(degrees)
-    s, step = np.zeros(len(z)), np.full(len(z), 0.05)
+    left, pace = np.ones(len(z)), np.full(len(z), 0.05)  # 1 - s; the next step in -ln(1 - s)
+    jump = np.full(len(z), JUMP)
     state = np.zeros(len(z), dtype=int)  # 0 on the way, 1 arrived, 2 at infinity, 3 lost
     early = np.full(len(z), np.inf)  # size when 1 - s falls below LATE
     unknowns = z.shape[1]
     places = np.arange(unknowns)
 
-    def blend(points, at):
+    def blend(points, left):
         values, jacobians = system(points)
         start = gamma * (points**degrees - 1)
-        at = at[:, None]
-        matrices = at[..., None] * jacobians
-        matrices[:, places, places] += (1 - at) * gamma * degrees * points ** (degrees - 1)
-        return (1 - at) * start + at * values, matrices, values - start
+        left = left[:, None]
+        matrices = (1 - left)[..., None] * jacobians
+        matrices[:, places, places] += left * gamma * degrees * points ** (degrees - 1)
+        return left * start + (1 - left) * values, matrices, values - start
 
-    def tangent(points, at):
-        _, matrices, by_s = blend(points, at)
+    def tangent(points, left):
+        _, matrices, by_s = blend(points, left)
         return -_solve(matrices, by_s)
 
     with np.errstate(all="ignore"):
@@ -103,31 +115,35 @@ def continuation(
             active = np.flatnonzero(state == 0)
             if not len(active):
                 break
-            at, points = s[active], z[active]
-            h = np.minimum(step[active], 1 - at)
-            first = tangent(points, at)
-            middle = tangent(points + 0.5 * h[:, None] * first, at + 0.5 * h)
-            guess = points + h[:, None] * middle
+            before, points = left[active], z[active]
+            jumps = before < jump[active]
+            after = np.where(jumps, 0.0, before * np.exp(-pace[active]))
+            between = np.where(jumps, before / 2, np.sqrt(before * after))
+            first = tangent(points, before) * (before - between)[:, None]
+            whole = np.where(jumps, 1.0, pace[active] * between / before) * before
+            guess = points + whole[:, None] * tangent(points + first, between)
             for _ in range(3):
-                values, matrices, _ = blend(guess, at + h)
+                values, matrices, _ = blend(guess, after)
                 change = _solve(matrices, values)
                 guess = guess - change
             size = 1 + np.abs(guess).max(axis=1)
             moved = np.abs(guess - points).max(axis=1)
             good = np.isfinite(size) & (np.abs(change).max(axis=1) < 1e-10 * size)
             good &= moved < 0.25 * (1 + np.abs(points).max(axis=1))
-            accepted = active[good]
-            z[accepted], s[accepted] = guess[good], (at + h)[good]
-            step[accepted] = np.minimum(2 * step[accepted], 0.1)
-            late = accepted[(s[accepted] > 1 - LATE) & np.isinf(early[accepted])]
+            accepted, slower = active[good], active[~good & ~jumps]
+            z[accepted], left[accepted] = guess[good], after[good]
+            fastest = np.clip(0.1 / np.maximum(left, 1e-300), 0, FASTEST)
+            pace[accepted] = np.minimum(2 * pace[accepted], fastest[accepted])
+            pace[slower] /= 4
+            jump[active[~good & jumps]] = AGAIN * before[~good & jumps]
+            late = accepted[(left[accepted] < LATE) & np.isinf(early[accepted])]
             early[late] = np.abs(z[late]).max(axis=1)
-            step[active[~good]] = h[~good] / 4
-            far = np.abs(z[active]).max(axis=1) > INFINITY
+            sizes = np.abs(z[active]).max(axis=1)
+            ended = left[active] == 0
+            stuck = ~ended & ((pace[active] < SLOWEST) | (left[active] < LAST))
+            far = (sizes > INFINITY) | (stuck & (sizes > np.minimum(FAR, GROWTH * early[active])))
+            state[active[stuck]] = 3
+            state[active[ended]] = 1
             state[active[far]] = 2
-            stuck = (step[active] < SMALLEST_STEP) & ~far
-            away = np.abs(z[active]).max(axis=1) > GROWTH * early[active]
-            state[active[stuck & away]] = 2
-            state[active[stuck & ~away]] = 3
-            state[active[(s[active] >= 1) & ~far]] = 1
     lost = int((state == 3).sum() + (state == 0).sum())
     return Ends(z[state == 1], int((state == 2).sum()), lost)

@@ -127,6 +127,8 @@ def _problem(weights, x, y=None):
         )
     if x.ndim != 2 or x.shape[1] != w.shape[2] or len(x) == 0:
         raise ValueError(f"x has shape {tuple(x.shape)}; allowed is (N, {w.shape[2]})")
+    if not bool(torch.isfinite(x).all()):
+        raise ValueError("x contains NaN or infinity; allowed are finite numbers")
     if y is None:
         return v, w, x
     return v, w, x, _labels(y, len(x)).to(v.device)

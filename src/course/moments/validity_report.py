@@ -660,6 +660,8 @@ def validity(
     order = validate.whole("order", order, low=2)
     checks = tuple(validate.choice("checks", check, CHECKS) for check in checks)
     checks = tuple(check for check in CHECKS if check in checks)
+    if not checks:
+        raise ValueError(f"checks is empty; allowed are one or more of {', '.join(CHECKS)}")
     tolerance = validate.real("tolerance", tolerance, low=0, strict=True)
     max_states = validate.whole("max_states", max_states)
     if rng is not None:
