@@ -10,6 +10,7 @@ from scipy.optimize import approx_fprime
 from scipy.stats import binom
 
 from course import runtime
+from course.hebbian.dense import dense_spinodal
 from course.hebbian.examples import (
     crosstalk_factor,
     dataset_entropy,
@@ -229,6 +230,63 @@ def test_load_at_the_edge_and_beyond():
     assert learning_critical_load(1.05, kind="first_order", **setting) == 0
 
 
+@pytest.mark.parametrize(
+    ("temperature", "order"),
+    [(1e-3, 4), (0.3, 4), (0.35, 4), (0.4, 4), (0.45, 4), (0.49, 4), (0.4, 6)],
+)
+def test_perfect_examples_have_the_spinodal_of_dense_networks(temperature, order):
+    """Near 0.49 the state at the end of the branch has the smaller of two signals at its ratio."""
+    found = learning_critical_load(temperature, quality=1.0, examples=1, order=order)
+    assert found == pytest.approx(dense_spinodal(temperature, order=order), rel=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("temperature", "examples", "supervision"),
+    [
+        (0.1, 100, "supervised"),
+        (0.35, 100, "unsupervised"),
+        (0.45, 100, "supervised"),
+        (0.48, 100, "unsupervised"),
+        (0.1, 15, "unsupervised"),  # here weak states that nothing relaxes to have larger loads
+        (0.2, 15, "supervised"),
+        (0.4, 15, "supervised"),
+    ],
+)
+def test_dense_states_are_those_of_iteration(temperature, examples, supervision):
+    setting = {"quality": 0.5, "examples": examples, "order": 4, "supervision": supervision}
+    z = np.linspace(-9, 9, 901)
+    weight = np.exp(-(z**2) / 2) / np.exp(-(z**2) / 2).sum()
+    rho = dataset_entropy(0.5, examples)
+    factor = crosstalk_factor(0.5, examples, order=4, supervision=supervision)
+
+    def iterated(load):
+        m = q = n = 1.0
+        for _ in range(2000):
+            noise = rho * n**6 + load * 6 * factor * q**3
+            t = np.tanh((n**3 + z * math.sqrt(noise)) / temperature)
+            m, q = weight @ t, weight @ t**2
+            n = m + rho * n**3 * (1 - q) / temperature
+        return m
+
+    edge = learning_critical_load(temperature, **setting)
+    for part in (0.05, 0.5, 0.9, 0.99):
+        state = learning_rs(part * edge, temperature, **setting)
+        assert state.overlap == pytest.approx(iterated(part * edge), abs=1e-9)
+    assert iterated(1.01 * edge) < 0.3
+    with pytest.raises(ValueError, match="a retrieval state exists up to"):
+        learning_rs(1.01 * edge, temperature, **setting)
+
+
+@pytest.mark.parametrize("temperature", [1e-9, 0.05, 0.35, 0.45])
+def test_dense_overlap_falls_with_the_load_along_the_whole_branch(temperature):
+    setting = {"quality": 0.5, "examples": 100, "order": 4}
+    edge = learning_critical_load(temperature, **setting)
+    parts = np.append(np.geomspace(1e-12, 0.5, 8), 1 - np.geomspace(0.4, 1e-12, 8))
+    found = [learning_rs(part * edge, temperature, **setting).overlap for part in parts]
+    assert (np.diff(found) <= 1e-12).all()
+    assert found[0] > found[-1] + 0.05
+
+
 @pytest.mark.parametrize("load", [1e-6, 0.02, 0.09])
 def test_branch_is_the_one_near_the_archetype(load):
     states = [learning_rs(load * s, quality=0.5, examples=60) for s in (1.0, 0.9)]
@@ -242,6 +300,7 @@ def test_branch_is_the_one_near_the_archetype(load):
         (0.05, 0.3, 2, "unsupervised"),
         (0.01, 0.0, 4, "supervised"),
         (0.006, 0.0, 4, "unsupervised"),
+        (0.006, 0.45, 4, "unsupervised"),
     ],
 )
 def test_threshold_is_where_the_load_becomes_critical(load, temperature, order, supervision):
@@ -274,7 +333,7 @@ def test_threshold_without_a_teacher_at_small_quality():
 def test_threshold_where_one_example_or_none_is_enough():
     assert learning_threshold(0.006, quality=0.3, order=4) == 1
     assert learning_threshold(0.05, quality=1.0) == 1
-    with pytest.raises(ValueError, match="no number of examples"):
+    with pytest.raises(ValueError, match="archetypes themselves can be stored"):
         learning_threshold(0.2, quality=0.5)
 
 

@@ -244,42 +244,168 @@ def _noise(model: _Model, q: float, c: float) -> float:
     return q * sum(n * (k / (1 - k * c)) ** 2 for n, k in model.spectrum)
 
 
-def _signal(model: _Model, y: float, temperature: float) -> float | None:
-    """The largest u with u T = amplitude(u), or None."""
-    power = 0.5 if model.order == 2 else (model.order - 1) / 2
-    top = (1 + model.rho) ** (power if model.order > 2 else -power) / temperature * (1 + 1e-9)
-    grid = top * np.geomspace(1e-4, 1, 30)
+def _excess(model: _Model, u, y: float, temperature: float):
+    """By how much the amplitude exceeds u T, for arrays of signals u and one ratio y."""
+    return _amplitude(model, _responses(model, u, y)[2]) - temperature * np.asarray(u)
 
-    def excess(u):
-        return _amplitude(model, _responses(model, u, y)[2]) - temperature * u
 
-    above = np.flatnonzero(excess(grid) > 0)
+def _largest_signal(model: _Model, temperature: float) -> float:
+    """A bound on u, from a field that is saturated."""
+    power = -0.5 if model.order == 2 else (model.order - 1) / 2
+    return (1 + model.rho) ** power / temperature * (1 + 1e-9)
+
+
+def _signal(model: _Model, y: float, temperature: float, low: float) -> float | None:
+    """The largest u with u T = amplitude(u), or None; ``low`` is below it."""
+    grid = np.geomspace(low, _largest_signal(model, temperature), 30)
+    above = np.flatnonzero(_excess(model, grid, y, temperature) > 0)
     if not above.size:
         return None
     last = above[-1]
-    return brentq(lambda u: float(excess(u)), grid[last], grid[last + 1], xtol=1e-300, rtol=1e-14)
+    return brentq(
+        lambda u: float(_excess(model, u, y, temperature)), grid[last], grid[last + 1],
+        xtol=1e-300, rtol=1e-14,
+    )  # fmt: skip
 
 
-def _point(model: _Model, y: float, temperature: float) -> _Point | None:
+def _point(model: _Model, y: float, temperature: float, low: float | None = None) -> _Point | None:
     """The retrieval state with ratio y, and the load that it belongs to."""
     if temperature == 0:
         m, example_overlap, moved = _cold_responses(model, y)
-        q, u = 1.0, math.inf
         amplitude = _amplitude(model, example_overlap)
         c = moved / amplitude
-    else:
-        u = _signal(model, y, temperature)
-        if u is None:
-            return None
-        m, sech2, example_overlap, _ = (float(value) for value in _responses(model, u, y))
-        q, c, amplitude = 1 - sech2, sech2 / temperature, temperature * u
+        noise = _noise(model, 1.0, c)
+        load = amplitude**2 / (2 * y**2 * noise)
+        return _Point(load, m, example_overlap, 1.0, c, noise, math.inf, math.inf)
+    u = _signal(model, y, temperature, low or 1e-4 * _largest_signal(model, temperature))
+    return None if u is None else _warm_point(model, u, y, temperature)
+
+
+def _warm_point(model: _Model, u: float, y: float, temperature: float) -> _Point:
+    m, sech2, example_overlap, _ = (float(value) for value in _responses(model, u, y))
+    q, c = 1 - sech2, sech2 / temperature
     noise = _noise(model, q, c)
-    load = amplitude**2 / (2 * y**2 * noise)
+    load = (temperature * u) ** 2 / (2 * y**2 * noise)
     return _Point(load, m, example_overlap, q, c, noise, u, u / (math.sqrt(2) * y))
 
 
+# A dense network at T > 0 can have two signals u at one ratio y, and where the branch ends at high
+# temperature the state has the smaller one. But every u has one y: with the average example v in
+# units of its archetype, E v tanh(uv + dz) falls with the cross-talk's deviation d, since
+# E tanh(a + dz) sech²(a + dz) has the sign of a. So there the curve is followed along u.
+
+NO_CROSSTALK = 1e6  # a ratio y at which cross-talk is negligible
+
+
+def _ratio(model: _Model, u: float, temperature: float) -> float:
+    """The ratio y that belongs to the signal u, at most ``NO_CROSSTALK``."""
+
+    def excess(log_y: float) -> float:
+        return float(_excess(model, u, math.exp(log_y), temperature))
+
+    high = math.log(NO_CROSSTALK)
+    if excess(high) <= 0:
+        return NO_CROSSTALK
+    return math.exp(brentq(excess, math.log(1e-3 / math.sqrt(1 + model.rho)), high, xtol=1e-15))
+
+
+def _signals(model: _Model, temperature: float) -> tuple[float, float] | None:
+    """The range of signals u of a dense network at T > 0, or None where there is no retrieval."""
+
+    def excess(log_u: float) -> float:
+        return float(_excess(model, math.exp(log_u), NO_CROSSTALK, temperature)) / math.exp(log_u)
+
+    top = math.log(_largest_signal(model, temperature))
+    peak = minimize_scalar(lambda log_u: -excess(log_u), bounds=(-10.0, top), method="bounded",
+                           options={"xatol": 1e-9}).x  # fmt: skip
+    if excess(peak) <= 0:
+        return None
+    high = brentq(excess, peak, top, xtol=1e-15)
+    low = high + math.log(0.02)
+    if excess(low) <= 0:
+        low = brentq(excess, low, peak, xtol=1e-15)
+    return math.exp(low), math.exp(high)
+
+
+def _warm_edge(model: _Model, temperature: float) -> tuple[float, float]:
+    """Signal u and load at the end of a dense network's retrieval branch; load 0 if none.
+
+    From the largest u, with load 0, the load rises to the end of the branch and falls again. There
+    are weak states with u of order √T and q near 0, where cross-talk hardly feels the state, and
+    their load can be larger. They are saddle points that nothing relaxes to, and not meant here.
+    """
+    signals = _signals(model, temperature)
+    if signals is None:
+        return math.nan, 0.0
+
+    def point(log_u: float) -> _Point:
+        u = math.exp(log_u)
+        return _warm_point(model, u, _ratio(model, u, temperature), temperature)
+
+    logs = np.linspace(*np.log(signals[::-1]), 62 if model.atoms is None else 122)
+    states = [point(value) for value in logs[1:-1]]
+    loads = np.array([0.0, *(state.load for state in states), 0.0])
+    peaks = 1 + np.flatnonzero((loads[1:-1] >= loads[:-2]) & (loads[1:-1] > loads[2:]))
+    best = peaks[0]
+    if model.atoms is not None:  # a law of steps can have several maxima
+        strong = [k for k in peaks if states[k - 1].spin_glass > 0.5]
+        best = max([best, *strong], key=lambda k: loads[k])
+    found = minimize_scalar(
+        lambda value: -point(value).load, bounds=(logs[best + 1], logs[best - 1]), method="bounded",
+        options={"xatol": 1e-9},
+    )  # fmt: skip
+    if not found.success:
+        raise RuntimeError(f"the end of the retrieval branch was not found: {found.message}")
+    return math.exp(found.x), -float(found.fun)
+
+
+def _last_crossing(load_at, load: float, low: float, high: float, points: int) -> float:
+    """The largest x from low to high at which the load crosses a value; it is larger at low."""
+    grid = np.linspace(low, high, points)
+    last = int(np.flatnonzero([load_at(x) > load for x in grid[:-1]])[-1]) if points > 2 else 0
+    return brentq(lambda x: load_at(x) / load - 1, grid[last], grid[last + 1], xtol=1e-15)
+
+
+def _warm_retrieval(model: _Model, load: float, temperature: float, edge: float) -> _Point:
+    """The retrieval state of a dense network at T > 0, with ``edge`` the signal u at the end.
+
+    Near the edge it is sought along u. Far from it u no longer changes, and y takes its place: from
+    1.5 times its minimum on, the largest u at given y is that of the branch.
+    """
+
+    def point(log_u: float) -> _Point:
+        u = math.exp(log_u)
+        return _warm_point(model, u, _ratio(model, u, temperature), temperature)
+
+    def log_ratio(log_u: float) -> float:
+        return math.log(_ratio(model, math.exp(log_u), temperature))
+
+    def beyond(log_y: float) -> _Point:
+        return _point(model, math.exp(log_y), temperature, math.exp(turn))
+
+    points = 2 if model.atoms is None else 40
+    low, high = math.log(edge), math.log(_signals(model, temperature)[1])
+    turn = minimize_scalar(log_ratio, bounds=(low, high), method="bounded").x
+    turn = min(low, turn, key=log_ratio)
+    split = log_ratio(turn) + math.log(1.5)
+    high = brentq(lambda log_u: log_ratio(log_u) - split, turn, high, xtol=1e-14)
+    if point(high).load > load:
+        top = split
+        while beyond(top).load > load:
+            top += math.log(2)
+        return beyond(_last_crossing(lambda x: beyond(x).load, load, split, top, points))
+    if load >= point(low).load:
+        return point(low)
+    return point(_last_crossing(lambda x: point(x).load, load, low, high, points))
+
+
 def _edge(model: _Model, temperature: float) -> tuple[float, float]:
-    """Ratio y and load at the end of the retrieval branch; load 0 where there is none."""
+    """Where the retrieval branch ends, and the load there; load 0 where there is no retrieval.
+
+    The end is given by its ratio y, in dense networks at T > 0 by its signal u.
+    """
+    if model.order > 2 and temperature > 0:
+        return _warm_edge(model, temperature)
 
     def load(log_y: float) -> float:
         point = _point(model, math.exp(log_y), temperature)
@@ -330,6 +456,8 @@ def learning_critical_load(
     -------
     float
         α = K/N for P = 2, γ = K/N^{P−1} for P > 2; 0 above the temperature at which retrieval ends.
+        Along the branch that starts at load 0 it is the first maximum, in dense networks at T > 0:
+        beyond it, near ρ = 0.2 and T' = 0.25, other states exist up to loads a few percent larger.
 
     Raises
     ------
@@ -432,6 +560,9 @@ def learning_rs(
             f"load is {load}; at temperature {temperature}, quality {quality} and {examples} "
             f"examples a retrieval state exists up to {critical:.6g} only"
         )
+    if model.order > 2 and temperature > 0:
+        point = _warm_retrieval(model, load, temperature, edge)
+        return _state(model, point, load, temperature)
     high = max(edge, 1.0)
     while (point := _point(model, high, temperature)) is not None and point.load > load:
         high *= 2.0
@@ -626,7 +757,7 @@ def learning_threshold(
     Raises
     ------
     ValueError
-        Where no number of examples suffices, or for arguments outside their ranges.
+        Where the archetypes themselves cannot be stored, or for arguments outside their ranges.
 
     Notes
     -----
@@ -642,8 +773,8 @@ def learning_threshold(
     capacity = _edge(_model(1.0, 1, order, supervision, "gaussian"), temperature)[1]
     if load >= capacity:
         raise ValueError(
-            f"load is {load}; at temperature {temperature} the archetypes themselves can be stored "
-            f"up to {capacity:.6g}, and no number of examples does better"
+            f"load is {load}; allowed at temperature {temperature} are loads below {capacity:.6g}, "
+            "up to which the archetypes themselves can be stored"
         )
     high = 2 * order * math.log(1 / quality)  # M r^{2P} = 1
     while excess(high) <= 0:

@@ -174,12 +174,14 @@ def energy(
     Raises
     ------
     ValueError
-        For an odd order, an unknown convention, shapes that do not match, or states other than ±1.
+        For an odd order, an order above N ("ordered"), an unknown convention, shapes that do not
+        match, or states other than ±1.
     """
     order, convention = _model(order, convention)
     states = checked_states("states", states)
     patterns = checked_patterns("patterns", patterns, states)
     spins = states.shape[1]
+    _refuse_few_spins(order, convention, spins)
     total = np.empty(len(states))
     for k, state in enumerate(states):
         products = patterns[k if len(patterns) > 1 else 0] * state.astype(np.float64)
@@ -254,7 +256,7 @@ def retrieve(
     ------
     ValueError
         For shapes that do not match, states other than ±1, a negative temperature, an odd order,
-        an unknown convention, or another kind of generator.
+        an order above N ("ordered"), an unknown convention, or another kind of generator.
 
     Notes
     -----
@@ -266,13 +268,14 @@ def retrieve(
     in chapter 4.1, "The sampler".
     """
     order, convention = _model(order, convention)
-    if order == 2:
-        convention = "ordered"  # the same field
     sweeps = validate.whole("sweeps", sweeps)
     rng = validate.generator("rng", rng, np.random.Generator)
     states = checked_states("start", start).copy()
     patterns = checked_patterns("patterns", patterns, states)
     samples, spins = states.shape
+    _refuse_few_spins(order, convention, spins)
+    if order == 2:
+        convention = "ordered"  # the same field
     recorded = np.empty((1, 0, spins))
     if record is not None:
         recorded = checked_patterns("record", record, states)
@@ -313,6 +316,14 @@ def _model(order: int, convention: str) -> tuple[int, str]:
     if order % 2:
         raise ValueError(f"order is {order}; allowed are even numbers >= 2")
     return order, validate.choice("convention", convention, CONVENTIONS)
+
+
+def _refuse_few_spins(order: int, convention: str, spins: int) -> None:
+    if convention == "ordered" and order > spins:
+        raise ValueError(
+            f"order is {order} and there are {spins} spins, no {order} of which can interact; "
+            "allowed are orders up to the number of spins, or convention 'power'"
+        )
 
 
 def checked_states(name: str, value) -> np.ndarray:
