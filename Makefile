@@ -6,6 +6,8 @@ PORT ?= 8000
 REQUIREMENTS ?= requirements.txt
 # Address of a package index to take torch from, such as one with CPU builds.
 TORCH_INDEX ?=
+# What `make reseed` adds to every seed.
+SHIFT ?= 1000
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -18,7 +20,7 @@ SLOW := tests/test_build.py tests/test_browser.py
 FORMATTED := src tests benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help book serve run run-all measure bench test check lint fresh unit notebooks pages address clean \
+.PHONY: help book serve run run-all measure reseed bench test check lint fresh unit notebooks pages address clean \
   has-url
 
 help:
@@ -29,6 +31,7 @@ help:
 	@echo "make run          execute the chapters whose code changed since their outputs were stored"
 	@echo "make run-all      execute all chapters"
 	@echo "make measure      the same, and store the seconds and the memory that each one took"
+	@echo "make reseed       run all chapters with other seeds: which claims hang on theirs?"
 	@echo "make bench        time the book's functions beside others; benchmarks/README.md says how"
 	@echo "make lint         style and spelling"
 	@echo "make address URL=https://github.com/owner/repository   set the book's public address;"
@@ -66,6 +69,9 @@ run-all: $(READY)
 
 measure: $(READY)
 	$(BIN)/python -m course.book.run --all --measure chapters
+
+reseed: $(READY)
+	$(BIN)/python -m course.book.reseed --shift $(SHIFT) chapters
 
 bench: $(READY)
 	$(BIN)/python benchmarks/ntk.py

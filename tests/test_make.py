@@ -87,8 +87,8 @@ def test_torch_can_come_from_another_index_and_then_it_comes_first(checkout):
 
 def test_help_names_every_command_a_reader_needs(checkout):
     shown = make(checkout).stdout
-    for command in ("book", "serve", "test", "check", "run", "run-all", "measure", "bench",
-                    "address URL=", "clean"):  # fmt: skip
+    for command in ("book", "serve", "test", "check", "run", "run-all", "measure", "reseed",
+                    "bench", "address URL=", "clean"):  # fmt: skip
         assert f"make {command}" in shown
 
 
