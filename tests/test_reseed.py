@@ -20,6 +20,10 @@ claim("page.{name}", "The draw comes out again.", source="derived", predicted={p
 """
 DRAWS = {
     "rng": "draw = runtime.rng(3).random()",
+    "a process of its own": (
+        "import joblib\ndraw = joblib.Parallel(2)([joblib.delayed(lambda: "
+        "runtime.rng(3).random())() for _ in range(2)])[0]"
+    ),
     "generator": "import torch\ndraw = torch.rand(1, generator=runtime.generator(3)).item()",
 }
 

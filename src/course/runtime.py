@@ -21,6 +21,7 @@ __all__ = [
 ]  # fmt: skip
 
 RECORDS = Path(__file__).parent / "records"
+SEED_SHIFT = "COURSE_SEED_SHIFT"
 _NAME = re.compile(r"[a-z_]+\.[a-z0-9-]+")
 _loaded: set[Path] = set()
 
@@ -42,15 +43,18 @@ def scale(*, cpu, gpu):
     return gpu if device().type == "cuda" else cpu
 
 
-def _check_seed(seed) -> None:
+def _checked_seed(seed) -> int:
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
         raise ValueError(f"seed is {seed!r}; allowed are non-negative integers")
+    return int(seed) + int(os.environ.get(SEED_SHIFT, "0"))
 
 
 def rng(seed: int) -> np.random.Generator:
-    """An explicit NumPy generator; the same stream on every machine."""
-    _check_seed(seed)
-    return np.random.default_rng(seed)
+    """An explicit NumPy generator; the same stream on every machine.
+
+    The environment variable ``COURSE_SEED_SHIFT``, for `make reseed`, is added to every seed.
+    """
+    return np.random.default_rng(_checked_seed(seed))
 
 
 def generator(seed: int, device="cpu"):
@@ -60,10 +64,10 @@ def generator(seed: int, device="cpu"):
     -------
     torch.Generator
     """
-    _check_seed(seed)
+    number = _checked_seed(seed)
     import torch
 
-    return torch.Generator(device=device).manual_seed(int(seed))
+    return torch.Generator(device=device).manual_seed(number)
 
 
 def progress(iterable: Iterable, description: str, total: int | None = None) -> Iterator:

@@ -7,31 +7,35 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-import nbformat
 from tqdm import tqdm
 
 from course.book import kernel, pairs
 from course.book.run import LIMITS
 from course.claims import METADATA_KEY
+from course.runtime import SEED_SHIFT
 
 __all__ = ["main", "reseeded"]
 
-# Runs in the kernel before the first cell.
-_SHIFT = """
-def _shift():
-    from course import runtime
-    for name in ("rng", "generator"):
-        def shifted(seed, *rest, _plain=getattr(runtime, name), **options):
-            return _plain(seed + {shift}, *rest, **options)
-        setattr(runtime, name, shifted)
-_shift()
-"""
 _CLAIM = re.compile(r'claim\(f?"([^"]+)"')
+
+
+@contextlib.contextmanager
+def _shifted(shift: int) -> Iterator[None]:
+    before = os.environ.get(SEED_SHIFT)
+    os.environ[SEED_SHIFT] = str(shift)
+    try:
+        yield
+    finally:
+        del os.environ[SEED_SHIFT]
+        if before is not None:
+            os.environ[SEED_SHIFT] = before
 
 
 def reseeded(
@@ -61,12 +65,12 @@ def reseeded(
         If a cell takes longer than `course.book.run` allows, or the kernel dies.
     """
     notebook = pairs.read(path)
-    notebook.cells.insert(0, nbformat.v4.new_code_cell(_SHIFT.format(shift=shift)))
     for cell in notebook.cells:
         cell.metadata["tags"] = [*cell.metadata.get("tags", ()), "raises-exception"]
-    done = kernel.run_notebook(
-        notebook, path.parent, cell_limit=LIMITS.cell, limit=LIMITS.notebook, on_cell=on_cell
-    ).notebook
+    with _shifted(shift):
+        done = kernel.run_notebook(
+            notebook, path.parent, cell_limit=LIMITS.cell, limit=LIMITS.notebook, on_cell=on_cell
+        ).notebook
     passed, failed = 0, []
     for cell in done.cells:
         for output in cell.get("outputs", ()):
@@ -90,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as problem:
         parser.error(str(problem))
     total = 0
-    cells = sum(len(pairs.read(path).cells) + 2 for path in found)
+    cells = sum(len(pairs.read(path).cells) + 1 for path in found)
     with tqdm(total=cells, unit="cell", disable=None) as bar:
         for path in found:
             bar.set_description(path.stem)

@@ -280,7 +280,7 @@ def lazy_ensemble(
 
     Notes
     -----
-    Jacot et al. (2018), sections 4 and 5. Section "Two thousand networks" of chapter 1.3.
+    Jacot et al. (2018), sections 4 and 5. Section "Eight thousand networks" of chapter 1.3.
     Singular kernels: see `flow_operator`.
 
     Examples
@@ -575,7 +575,7 @@ def train_ensemble(
     Networks are handled in batches of at most about 3e5 activations (one network at least), so
     that memory stays bounded whatever ``networks`` is.
     Source: the parametrisation is that of Jacot et al. (2018), section 2; the gradients are
-    backpropagation, written out. Section "Two thousand networks" of chapter 1.3.
+    backpropagation, written out. Section "Eight thousand networks" of chapter 1.3.
     """
     x_train, x_test = _inputs(x_train, x_test)
     points = len(x_train)
